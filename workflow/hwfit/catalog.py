@@ -1,0 +1,68 @@
+"""What hwfit knows by name: runtimes, accelerators, tasks, zoo models, data sets and passes.
+
+Declarations only, with the standard library, so that both wings can read them: the control wing to
+validate a config and to plan, the worker wing to find the module that does the work.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One step of an optimization.
+
+    `artifact` passes rewrite the shared fp32 checkpoint once, for every device and runtime.
+    `session` passes act in the worker, on the loaded model, in the runtimes they name.
+    """
+
+    kind: str
+    runtimes: tuple[str, ...]
+    module: str
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A network that hwfit defines itself, or takes with its real weights from a package."""
+
+    task: str
+    runtimes: tuple[str, ...]
+    data: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The software that runs a model, and the accelerators it can drive."""
+
+    accelerators: tuple[str, ...]
+
+
+RUNTIMES = {
+    "torch": Runtime(accelerators=("cpu", "cuda")),
+    "tensorflow": Runtime(accelerators=("cpu", "cuda", "tpu")),
+    "mindspore": Runtime(accelerators=("cpu", "npu")),
+}
+
+ACCELERATORS = ("cpu", "cuda", "tpu", "npu")
+
+# What a model's outputs mean, and with it how two sets of outputs are compared:
+# classification by top-1 agreement, features (and embeddings) by mean cosine similarity.
+TASKS = ("classification", "embedding", "features")
+
+SCENARIOS = ("single_stream",)
+
+DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
+DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")
+
+ZOO = {
+    "mlp": ZooModel("features", ("torch", "tensorflow", "mindspore"), ("photograph-patches",)),
+    "lenet-300-100": ZooModel("classification", ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
+    "lenet-5": ZooModel("classification", ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
+    "efficientnet-lite0": ZooModel("classification", ("torch",), ("photographs",)),
+    "minilm": ZooModel("embedding", ("torch",), ("python-help",)),
+}
+
+PASSES = {
+    "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
+    "cast": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.cast"),
+    "quantize_dynamic": Pass("session", ("torch",), "hwfit.worker.passes.quantize_dynamic"),
+}

@@ -1,0 +1,264 @@
+"""The schemas of every file that passes between the wings, and of the table a user reads.
+
+Standard library only. Records are JSON, written atomically, without NaN or infinity: a value that
+was not measured is null, and an empty cell in the table, never 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+STATUSES = (
+    "ok",
+    "oom",
+    "unsupported",
+    "incorrect",
+    "timeout",
+    "crashed",
+    "unavailable",
+    "skipped",
+)
+# What may go away by itself: tried again when the probe changes, or on request.
+TRANSIENT_STATUSES = ("timeout", "crashed", "unavailable")
+
+# What makes a measurement untrustworthy; every other flag informs.
+TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "machine_changed")
+
+VERDICTS = ("chosen", "tied", "dominated", "rejected", "unproven", "not_measured")
+
+# reports/combinations.csv, in order: the name, what it is.
+COLUMNS: dict[str, str] = {
+    "model": "name in models.yaml",
+    "task": "what the model's outputs mean",
+    "device": "name in devices.yaml",
+    "device_name": "what the device calls itself",
+    "runtime": "software that ran the model",
+    "runtime_version": "its version",
+    "optimization": "name in optimizations.yaml",
+    "scenario": "how requests arrive",
+    "batch_size": "samples a call",
+    "status": "one of: " + ", ".join(STATUSES),
+    "reason": "why this status, or why this verdict",
+    "valid": "false when the measurement cannot be trusted",
+    "flags": "codes, separated by spaces",
+    "verdict": "one of: " + ", ".join(VERDICTS),
+    "rounds": "fresh processes that measured this row",
+    "latency_p50_ms": "median time of a call",
+    "latency_p50_ci_low_ms": "lower end of the median's 95% interval",
+    "latency_p50_ci_high_ms": "upper end of the median's 95% interval",
+    "latency_p90_ms": "90th percentile; empty when too few samples prove it",
+    "latency_p99_ms": "99th percentile; empty when too few samples prove it",
+    "throughput_samples_per_s": "batch size over mean time of a call",
+    "first_call_ms": "the first call at this batch size, compilation included",
+    "load_s": "from files to a model that can be called",
+    "samples": "timed calls",
+    "measured_s": "time spent in timed calls",
+    "wall_s": "everything this row cost, after the model was loaded",
+    "peak_memory_mb": "of the process on cpu, of the device elsewhere; counter reset for each batch size",
+    "model_size_mb": "weights as the session holds them",
+    "parameters": "number of weights",
+    "nonzero_parameters": "weights that are not zero",
+    "flops_per_sample": "multiply and add counted as two",
+    "utilization": "achieved FLOP/s over the device's measured fp32 matrix-product peak",
+    "accuracy": "share of labelled samples classified right",
+    "fidelity": "agreement with the fp32 reference on real inputs: top-1 share, or mean cosine",
+    "relative_error": "largest difference from the fp32 reference over its largest value",
+    "accuracy_drop": "reference accuracy minus this accuracy, absolute",
+    "power_w": "mean power while measuring",
+    "energy_j_per_sample": "energy a sample, gross",
+    "energy_source": "sensor and its scope",
+    "cost_usd_per_million": "price of a million samples at the device's price an hour",
+}
+
+# Columns that a profile carries as metrics: numbers, or None.
+METRICS = tuple(
+    name
+    for name in list(COLUMNS)[list(COLUMNS).index("latency_p50_ms") :]
+    if name not in ("utilization", "energy_source", "cost_usd_per_million")
+)
+
+
+class RecordError(ValueError):
+    """A record that cannot be trusted: missing, cut short, of another version, or edited."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """A combination without its batch size."""
+
+    model: str
+    device: str
+    runtime: str
+    optimization: str
+    scenario: str
+
+    @property
+    def path(self) -> str:
+        """Directory of this cell's rounds, relative to the directory of profiles."""
+        return "/".join((self.device, self.runtime, self.model, self.optimization, self.scenario))
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.device} with {self.runtime}, {self.optimization}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A doubt about a measurement, with the figure that raised it."""
+
+    code: str
+    message: str
+    value: float | None = None
+
+
+@dataclass
+class Profile:
+    """One combination in one round: what happened, how well it is known, and of what it speaks."""
+
+    model: str
+    device: str
+    runtime: str
+    optimization: str
+    scenario: str
+    batch_size: int
+    round: int
+    status: str
+    reason: str = ""
+    flags: list[Flag] = field(default_factory=list)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    attempts: int = 1
+    started_at: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.model, self.device, self.runtime, self.optimization, self.scenario)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the figures can be trusted: measured, and no flag breaks trust."""
+        return self.status == "ok" and not any(f.code in TRUST_BREAKING_FLAGS for f in self.flags)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"valid": self.valid}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Profile:
+        """Read what `to_dict` wrote. Raises RecordError where it does not hold together."""
+        if not isinstance(data, Mapping):
+            raise RecordError(f"not a record but a {type(data).__name__}")
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise RecordError(
+                f"schema_version is {data.get('schema_version')!r}, this hwfit reads {SCHEMA_VERSION}"
+            )
+        known = {f.name for f in fields(cls)}
+        missing = [
+            name
+            for name in ("model", "device", "runtime", "optimization", "scenario", "batch_size", "round", "status")
+            if name not in data
+        ]
+        if missing:
+            raise RecordError(f"lacks {', '.join(missing)}")
+        if data["status"] not in STATUSES:
+            raise RecordError(f"status is {data['status']!r}, allowed: {', '.join(STATUSES)}")
+        metrics = data.get("metrics", {})
+        if not isinstance(metrics, Mapping):
+            raise RecordError("metrics is not a mapping")
+        for name, value in metrics.items():
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (is_number and math.isfinite(value)):
+                raise RecordError(f"metrics.{name} is {value!r}, not a finite number")
+        if data["status"] == "ok" and not (metrics.get("latency_p50_ms") or 0) > 0:
+            raise RecordError("status is ok, but metrics.latency_p50_ms is not a positive number")
+        try:
+            values = {name: value for name, value in data.items() if name in known}
+            return cls(**values | {"flags": [Flag(**flag) for flag in data.get("flags", [])]})
+        except TypeError as error:
+            raise RecordError(str(error)) from error
+
+
+def profile_path(root: Path | str, cell: Cell, round: int, batch_size: int) -> Path:
+    """Where the profile of a combination in a round lies."""
+    return Path(root) / cell.path / f"round{round}" / f"bs{batch_size}.json"
+
+
+def write_json(path: Path | str, data: Any) -> None:
+    """Write JSON so that a reader sees the whole file or the one before it."""
+    text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file atomically: to a temporary name in its directory, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file. Raises RecordError that names it."""
+    try:
+        return json.loads(Path(path).read_text(), parse_constant=_refuse_constant)
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: not there") from error
+    except (ValueError, OSError) as error:
+        raise RecordError(f"{path}: {error}") from error
+
+
+def read_profile(path: Path | str) -> Profile:
+    """Read one profile. Raises RecordError that names the file."""
+    data = read_json(path)
+    try:
+        return Profile.from_dict(data)
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from error
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short, stable hash of plain data (SHA-256 of canonical JSON, 16 hex digits)."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path | str) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def without_non_finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The same mapping with NaN and infinity turned into None, which is how a record says 'not measured'."""
+    return {
+        name: None if value is None or not math.isfinite(value) else value for name, value in values.items()
+    }
+
+
+def codes(flags: Iterable[Flag]) -> str:
+    """The flags' codes as the table shows them: sorted, once each, separated by spaces."""
+    return " ".join(sorted({flag.code for flag in flags}))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

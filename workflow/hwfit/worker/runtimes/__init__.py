@@ -1,0 +1,88 @@
+"""The interface of a runtime: open a model on a device, run it, say what it is.
+
+A runtime is one module of this package with two functions, `open_session` and `describe`, and a
+subclass of `Session`. `load` finds it by its name in `hwfit.catalog.RUNTIMES`.
+
+What is timed is `Session.run` and nothing else: from inputs that lie on the device, as the runtime
+takes them, to outputs that are ready on the device (an asynchronous runtime waits for them there).
+Placing inputs and fetching outputs are outside.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Batch = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to open.
+
+    Attributes
+    ----------
+    source : one entry of `sources` in models.yaml, e.g. {"zoo": "lenet-5"}
+    task : one of `catalog.TASKS`
+    weights : safetensors file of the (possibly pruned) fp32 checkpoint, in torch's names and layouts
+    card : the model's card, as `prepare` wrote it
+    accelerator, index : which device
+    passes : session passes in order, e.g. [{"pass": "cast", "dtype": "bfloat16"}]
+    threads : compute threads, or None for the runtime's default
+    """
+
+    source: Mapping[str, Any]
+    task: str
+    weights: Path
+    card: Mapping[str, Any]
+    accelerator: str
+    index: int = 0
+    passes: Sequence[Mapping[str, Any]] = ()
+    threads: int | None = None
+
+
+class Session(ABC):
+    """A model loaded on a device, ready to be called."""
+
+    @abstractmethod
+    def place(self, batch: Batch) -> Any:
+        """Copy a batch (arrays in torch's layout, first axis the samples) to where `run` takes it from."""
+
+    @abstractmethod
+    def run(self, placed: Any) -> Any:
+        """Run the model once and return when its outputs are ready. This alone is timed."""
+
+    @abstractmethod
+    def fetch(self, output: Any) -> np.ndarray:
+        """Copy the outputs of `run` to a float32 array, first axis the samples."""
+
+    @abstractmethod
+    def model_size_bytes(self) -> int:
+        """Bytes of the weights as this session holds them (int8 weights count one byte each)."""
+
+    def threads(self) -> dict[str, int]:
+        """The threads the runtime computes with, under its own names."""
+        return {}
+
+    def reset_peak_memory(self) -> None:
+        """Set the device's peak-memory counter to what is in use now (accelerators only)."""
+
+    def peak_memory_bytes(self) -> int | None:
+        """Peak device memory since the reset; None where the process's own peak is the measure."""
+        return None
+
+
+def load(name: str) -> ModuleType:
+    """The module of a runtime: `open_session(request) -> Session`, `describe(accelerator, index) -> dict`.
+
+    `describe` returns at least {"runtime_version", "device_name"} and may raise Unsupported where the
+    framework that is installed cannot use the device.
+    """
+    return importlib.import_module(f"hwfit.worker.runtimes.{name}")
