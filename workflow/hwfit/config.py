@@ -1,184 +1,79 @@
-"""The only reader of a user's configuration: four YAML files, checked before any job starts."""
+"""The only reader of a user's configuration: four YAML files, checked before any job starts.
+
+`require_readable` comes before Snakemake reads a config file, `read_study` after. Both raise a
+ConfigError whose text is the whole message. `python -m hwfit.config FILE` checks a config by itself.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+import yaml
+from pydantic import ValidationError
 
-from hwfit import catalog
+from hwfit import config_checks, schemas
+from hwfit.config_document import Document
+from hwfit.config_errors import ConfigError, display, shown
+from hwfit.key_path import KeyPath
+from hwfit.sections import (
+    Cast,
+    Config,
+    Constraints,
+    Decision,
+    Device,
+    Exclusion,
+    Matrix,
+    Measurement,
+    Model,
+    Optimization,
+    Prune,
+    QuantizeDynamic,
+    Section,
+    Source,
+    Study,
+    Tracking,
+    Training,
+)
+from hwfit.yaml_source import MAX_DEPTH, YamlSource, read_yaml, require_readable
 
-# Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64)]
-BatchSize = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+__all__ = [
+    "Cast",
+    "Config",
+    "ConfigError",
+    "Constraints",
+    "Decision",
+    "Device",
+    "Exclusion",
+    "Matrix",
+    "Measurement",
+    "Model",
+    "Optimization",
+    "Prune",
+    "QuantizeDynamic",
+    "Section",
+    "Source",
+    "Study",
+    "Tracking",
+    "Training",
+    "environment_file",
+    "read_study",
+    "require_readable",
+]
 
-
-class Section(BaseModel):
-    """A mapping of the config: unknown keys are errors, values are not coerced from text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(Section):
-    """Where a model comes from: exactly one of the keys."""
-
-    zoo: str | None = Field(None, description="a model that hwfit brings: " + ", ".join(catalog.ZOO))
-    callable: str | None = Field(
-        None, description="`package.module:function` that returns the framework's model"
-    )
-
-
-class Training(Section):
-    """How `prepare` trains a zoo model whose weights come from no package."""
-
-    epochs: Annotated[int, Field(strict=True, ge=1)] = 30
-    seed: Annotated[int, Field(strict=True, ge=0)] = 0
-
-
-class Model(Section):
-    """A network with its weights, its task and real inputs."""
-
-    task: Literal[catalog.TASKS] = Field(description="what the outputs mean, and so how they are compared")
-    data: str = Field(description="real inputs: " + ", ".join(catalog.DATASETS) + ", or a path to a .npz file")
-    sources: dict[Literal[tuple(catalog.RUNTIMES)], Source] = Field(description="a source for each runtime")
-    training: Training | None = None
-
-
-class Device(Section):
-    """One place that work runs."""
-
-    accelerator: Literal[catalog.ACCELERATORS]
-    index: Annotated[int, Field(strict=True, ge=0)] = 0
-    runtimes: dict[Literal[tuple(catalog.RUNTIMES)], str] = Field(
-        description="each runtime with its environment, a name in envs/"
-    )
-    threads: Annotated[int, Field(strict=True, ge=1)] | None = Field(
-        None, description="compute threads of a runtime; each runtime's own default where absent"
-    )
-    memory_limit_mb: Positive | None = Field(None, description="a worker's limit of private memory")
-    price_per_hour: Positive | None = Field(None, description="in US dollars")
-
-
-class Optimization(Section):
-    """An ordered list of passes; an empty list is the baseline."""
-
-    passes: list[Pass] = []
+CATALOGS = ("models", "devices", "optimizations")
+# Environments of the control wing, in which no model runs.
+_NOT_FOR_RUNTIMES = ("control", "test")
 
 
-class Cast(Section):
-    """Weights and activations in a narrower float format."""
-
-    name: Literal["cast"] = Field(alias="pass")
-    dtype: Literal["bfloat16", "float16"]
-
-
-class QuantizeDynamic(Section):
-    """Int8 weights, activations quantized as they come (post-training, no calibration)."""
-
-    name: Literal["quantize_dynamic"] = Field(alias="pass")
-    dtype: Literal["int8"] = "int8"
-
-
-class Prune(Section):
-    """Zero the weights of least magnitude, over all matrices and filters together."""
-
-    name: Literal["prune"] = Field(alias="pass")
-    amount: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-
-
-Pass = Annotated[Cast | QuantizeDynamic | Prune, Field(discriminator="name")]
-Optimization.model_rebuild()
-
-
-class Exclusion(Section):
-    """Combinations to leave out: those that match every key given."""
-
-    model: str | None = None
-    device: str | None = None
-    runtime: str | None = None
-    optimization: str | None = None
-    batch_size: BatchSize | None = None
-
-
-class Matrix(Section):
-    """What to combine: the product of the lists, less the exclusions."""
-
-    models: Annotated[list[str], Field(min_length=1)]
-    devices: Annotated[list[str], Field(min_length=1)]
-    runtimes: Annotated[list[Literal[tuple(catalog.RUNTIMES)]], Field(min_length=1)] | None = Field(
-        None, description="every runtime that the device lists, where absent"
-    )
-    optimizations: Annotated[list[str], Field(min_length=1)] = ["baseline"]
-    batch_sizes: Annotated[list[BatchSize], Field(min_length=1)] = [1]
-    exclude: list[Exclusion] = []
-
-
-class Measurement(Section):
-    """How a combination is measured; part of every profile's fingerprint."""
-
-    relative_ci: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.02
-    min_seconds: Positive = 0.5
-    max_seconds: Positive = 10
-    timeout_seconds: Positive = 300
-    scenarios: Annotated[list[Literal[catalog.SCENARIOS]], Field(min_length=1)] = ["single_stream"]
-    rounds: Annotated[int, Field(strict=True, ge=1)] = 1
-    confirm_rounds: Annotated[int, Field(strict=True, ge=0)] = 3
-
-
-class Constraints(Section):
-    """Limits that a recommended combination must meet. Units are in the names."""
-
-    latency_p50_ms: Positive | None = None
-    latency_p90_ms: Positive | None = None
-    latency_p99_ms: Positive | None = None
-    min_throughput_samples_per_s: Positive | None = None
-    max_accuracy_drop: Share | None = None
-    min_fidelity: Share | None = None
-    max_memory_mb: Positive | None = None
-    max_model_size_mb: Positive | None = None
-    max_power_w: Positive | None = None
-    max_energy_j_per_sample: Positive | None = None
-    max_cost_usd_per_million: Positive | None = None
-
-
-class Decision(Section):
-    """What is wanted, and under which limits."""
-
-    objective: Literal["throughput", "latency", "energy", "cost"] = "throughput"
-    constraints: Constraints = Constraints()
-
-
-class Tracking(Section):
-    """Where runs are logged."""
-
-    uri: str = "sqlite:///results/mlflow.db"
-    experiment: str = "hwfit"
-
-
-class Config(Section):
-    """config/config.yaml."""
-
-    sweep: Name = "default"
-    matrix: Matrix | Annotated[list[Matrix], Field(min_length=1)]
-    measurement: Measurement = Measurement()
-    decision: Decision = Decision()
-    tracking: Tracking = Tracking()
-    environments: Literal["venv", "conda", "host"] = "venv"
-
-
-class Study(BaseModel):
-    """Everything a user configured, resolved: what the plan is made from."""
-
-    config: Config
-    models: dict[Name, Model]
-    devices: dict[Name, Device]
-    optimizations: dict[Name, Optimization]
-
-
-def read_study(config: dict[str, Any], directory: Path, fallback: Path) -> Study:
+def read_study(
+    config: Mapping[str, Any],
+    directory: Path,
+    fallback: Path,
+    config_files: Sequence[Path | str] | None = None,
+) -> Study:
     """Check a config and the catalogs beside it.
 
     Parameters
@@ -186,18 +81,125 @@ def read_study(config: dict[str, Any], directory: Path, fallback: Path) -> Study
     config : the content of config.yaml, as Snakemake read it
     directory : the user's config directory, where models.yaml, devices.yaml and optimizations.yaml are
     fallback : hwfit's own config directory, for those of the three that the user's lacks
+    config_files : what `config` was read from, in Snakemake's order, so that a message can name the line;
+        `config.yaml` in `directory`, where it is there, if not given
+
+    Raises
+    ------
+    ConfigError
+        Lists every problem found: file, line, key path, value, what is allowed, nearest match.
     """
-    import yaml
+    if config_files is None:
+        config_files = [path for path in [directory / "config.yaml"] if path.is_file()]
+    problems: list[str] = []
+    study = _config_document(config, [Path(path) for path in config_files])
+    documents = {}
+    for name in CATALOGS:
+        try:
+            source = read_yaml(_catalog_path(name, directory, fallback))
+            documents[name] = Document(name, source.value, (source,))
+        except ConfigError as error:
+            problems += error.problems
 
-    def catalog_of(name: str) -> Any:
-        path = directory / f"{name}.yaml"
-        if not path.exists():
-            path = fallback / f"{name}.yaml"
-        return yaml.safe_load(path.read_text())
+    defined = {name: list(document.value) for name, document in documents.items()}
+    if study.value.get("environments") != "host":
+        defined["environments"] = environments(directory, fallback)
+    # Last, since a fault in a catalog may show again in the study that uses it.
+    documents["config"] = study
+    valid: dict[str, Any] = {}
+    for name, document in documents.items():
+        try:
+            valid[name] = schemas.ADAPTERS[name].validate_python(document.value, context=defined)
+        except ValidationError as error:
+            problems += document.explain(error)
+        else:
+            problems += [document.problem(path, message) for path, message in _findings(name, valid)]
+    if problems:
+        raise ConfigError(*problems)
+    return Study(**valid)
 
-    return Study(
-        config=config,
-        models=catalog_of("models"),
-        devices=catalog_of("devices"),
-        optimizations=catalog_of("optimizations"),
-    )
+
+def environments(directory: Path, fallback: Path) -> list[str]:
+    """Names of the environments that a runtime can have, the user's and hwfit's own."""
+    found = {path.stem for root in (directory, fallback) for path in (root.parent / "envs").glob("*.txt")}
+    return sorted(found.difference(_NOT_FOR_RUNTIMES))
+
+
+def environment_file(name: str, directory: Path, fallback: Path) -> Path:
+    """The requirements file of an environment: in envs/ beside `directory`, or hwfit's own."""
+    own = directory.parent / "envs" / f"{name}.txt"
+    return own if own.is_file() else fallback.parent / "envs" / f"{name}.txt"
+
+
+def _catalog_path(name: str, directory: Path, fallback: Path) -> Path:
+    """The user's catalog, or hwfit's own where the user has none."""
+    own, brought = directory / f"{name}.yaml", fallback / f"{name}.yaml"
+    if own.exists() or not brought.exists():
+        return own
+    return brought
+
+
+def _findings(name: str, valid: Mapping[str, Any]) -> Iterator[config_checks.Finding]:
+    if name != "config":
+        return getattr(config_checks, f"check_{name}")(valid[name])
+    return config_checks.check_config(valid["config"], valid.get("devices"))
+
+
+def _config_document(config: Mapping[str, Any], files: Sequence[Path]) -> Document:
+    sources = tuple(read_yaml(path) for path in files)
+    value = _plain(config)
+    if not isinstance(value, dict):
+        raise ConfigError(f"config: is {shown(value)}; allowed: a mapping")
+    if not value:
+        raise ConfigError(
+            f"{', '.join(map(display, files)) or 'config'}: is empty; allowed: at least `matrix`"
+        )
+    if sources:
+        value = {key: _typed(item, (key,), sources) for key, item in value.items()}
+    return Document("config", value, sources)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Plain dictionaries and lists, whatever a loader made."""
+    if depth > MAX_DEPTH:
+        raise ConfigError(f"config: is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        return {key: _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, depth + 1) for item in value]
+    return value
+
+
+def _typed(value: Any, path: KeyPath, sources: Sequence[YamlSource]) -> Any:
+    """Give the numbers of `--config 'measurement={rounds: 2}'`, which Snakemake reads as text, their type."""
+    if isinstance(value, dict):
+        return {key: _typed(item, (*path, key), sources) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, (*path, index), sources) for index, item in enumerate(value)]
+    from_command_line = not any(source.has(path, value) for source in sources)
+    if isinstance(value, str) and len(path) > 1 and from_command_line:
+        try:
+            number = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):
+            return value
+        return number if isinstance(number, (int, float)) else value
+    return value
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check one config file, with the catalogs beside it."""
+    own = Path(__file__).parents[2] / "config"
+    path = Path(arguments[0]) if arguments else Path("config/config.yaml")
+    try:
+        require_readable(path)
+        source = read_yaml(path)
+        read_study(source.value, Path("config"), own, [path])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{display(path)}: ok")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,51 @@
+# make run: measure and decide. make test: test. README.md says the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+export HWFIT_ENVIRONMENTS ?= $(CURDIR)/.environments
+
+.PHONY: run show test lint format ui retry bench clean
+
+run: $(VENV)/control
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger rich
+	@$(BIN)/python -m hwfit show
+
+show: $(VENV)/control
+	@$(BIN)/python -m hwfit show
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test
+	$(BIN)/ruff check workflow tests
+	$(BIN)/ruff format --check workflow tests
+	$(BIN)/mypy workflow/hwfit
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/test
+	$(BIN)/ruff check --fix workflow tests
+	$(BIN)/ruff format workflow tests
+
+ui: $(VENV)/control
+	@$(BIN)/python -m hwfit ui
+
+retry: $(VENV)/control
+	$(BIN)/python -m hwfit retry
+
+clean:
+	rm -rf results logs reports/hardware-selection.html reports/combinations.csv reports/recommendation.json
+
+# The stamps, not the folders: an installation that broke off is taken up again.
+$(VENV)/control: envs/control.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "hwfit needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "hwfit needs Python's venv: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement envs/control.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/test: $(VENV)/control envs/test.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement envs/test.txt
+	@touch $@

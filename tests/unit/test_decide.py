@@ -1,0 +1,211 @@
+"""The decision: limits first, then the objective, with doubt; and a reason for every row."""
+
+import numpy as np
+import pytest
+from rows import make_candidate
+
+from hwfit.decide import contenders, decide
+from hwfit.records import Flag
+from hwfit.uncertainty import Estimate, draws, estimate, exceedance_verdict, pooled_spread
+
+
+def test_the_fastest_feasible_row_is_chosen_and_the_others_say_by_how_much_they_are_slower():
+    fast, slow = make_candidate("fast", p50_ms=5), make_candidate("slow", p50_ms=10)
+    decision = decide("net", [slow, fast], "throughput", {})
+    assert decision.verdict == "chosen"
+    assert decision.chosen is fast
+    assert decision.runner_up is slow
+    assert decision.margin == pytest.approx(1.0)
+    assert decision.probability_best > 0.99
+    assert slow.verdict == "dominated"
+    assert "50.0% less than cpu/torch/fast/batch 1" in slow.reason
+
+
+def test_a_row_over_a_limit_is_rejected_with_the_figure_and_the_overshoot():
+    fast, slow = make_candidate("fast", p50_ms=61, batch_size=32), make_candidate("slow", p50_ms=40)
+    decision = decide("net", [fast, slow], "throughput", {"latency_p90_ms": 50})
+    assert decision.chosen is slow
+    assert fast.verdict == "rejected"
+    assert fast.reason == "p90 61 ms > 50 ms, over by 22%"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "column", "good", "bad"),
+    [
+        ("max_memory_mb", 200, "peak_memory_mb", 150, 250),
+        ("max_model_size_mb", 10, "model_size_mb", 9, 11),
+        ("min_fidelity", 0.98, "fidelity", 0.99, 0.97),
+        ("max_accuracy_drop", 0.01, "accuracy_drop", 0.0, 0.02),
+        ("max_energy_j_per_sample", 1, "energy_j_per_sample", 0.5, 2),
+        ("max_power_w", 100, "power_w", 99, 101),
+        ("max_cost_usd_per_million", 5, "cost_usd_per_million", 4, 6),
+        ("min_throughput_samples_per_s", 50, "throughput_samples_per_s", 100, 20),
+    ],
+)
+def test_every_limit_is_judged_on_its_own_column(limit, value, column, good, bad):
+    within, beyond = make_candidate("within", **{column: good}), make_candidate("beyond", **{column: bad})
+    decision = decide("net", [within, beyond], "throughput", {limit: value})
+    assert decision.chosen is within
+    assert beyond.verdict == "rejected"
+    assert column in beyond.reason
+
+
+def test_a_figure_that_was_not_measured_never_meets_a_limit():
+    candidate = make_candidate()
+    decision = decide("net", [candidate], "throughput", {"max_energy_j_per_sample": 1})
+    assert decision.verdict == "provisional"
+    assert candidate.verdict == "unproven"
+    assert candidate.reason == "energy_j_per_sample was not measured"
+
+
+def test_a_row_without_the_objective_never_wins():
+    candidates = [make_candidate("cheap", cost_usd_per_million=None), make_candidate("dear", cost_usd_per_million=9.0)]
+    decision = decide("net", candidates, "cost", {})
+    assert decision.chosen is candidates[1]
+    assert candidates[0].reason == "cost was not measured"
+
+
+def test_a_measurement_that_cannot_be_trusted_never_wins():
+    flag = Flag("foreign_load", "others used 60% of the cores while this was measured", 0.6)
+    fast, slow = make_candidate("fast", p50_ms=1, flags=(flag,)), make_candidate("slow", p50_ms=10)
+    decision = decide("net", [fast, slow], "throughput", {})
+    assert decision.chosen is slow
+    assert fast.verdict == "rejected"
+    assert "others used 60%" in fast.reason
+
+
+def test_rows_that_cannot_be_told_apart_are_a_tie_and_the_simpler_wins_it():
+    complex_one = make_candidate("prune-cast", p50_ms=9.9, relative_error=0.02)
+    simple_one = make_candidate("baseline", p50_ms=10, relative_error=0.02)
+    decision = decide("net", [complex_one, simple_one], "throughput", {})
+    assert decision.chosen is simple_one
+    assert decision.tied == [complex_one]
+    assert complex_one.verdict == "tied"
+    assert "cannot be told apart" in decision.summary
+
+
+def test_a_tie_goes_to_the_cheaper_device_before_the_simpler_optimization():
+    dear = make_candidate("baseline", p50_ms=10, relative_error=0.02, price=2.0, device="gpu0")
+    cheap = make_candidate("prune-cast", p50_ms=10, relative_error=0.02, price=1.0)
+    assert decide("net", [dear, cheap], "throughput", {}).chosen is cheap
+
+
+def test_a_limit_within_the_interval_is_unproven():
+    candidate = make_candidate(p50_ms=10, relative_error=0.02)
+    decision = decide("net", [candidate], "latency", {"latency_p50_ms": 10.1})
+    assert decision.verdict == "provisional"
+    assert "too close to" in candidate.reason
+    assert "Provisional" in decision.summary
+
+
+def test_a_proven_row_wins_over_a_faster_unproven_one():
+    samples = np.r_[np.full(360, 5.0), np.full(40, 60.0)]
+    fast, slow = make_candidate("fast", p50_ms=5, samples_ms=samples), make_candidate("slow", p50_ms=20)
+    decision = decide("net", [fast, slow], "throughput", {"latency_p90_ms": 50})
+    assert decision.chosen is slow
+    assert fast.verdict == "unproven"
+
+
+def test_correlated_calls_prove_a_percentile_less():
+    samples = np.r_[np.full(97, 5.0), np.full(3, 60.0)]
+    independent, correlated = make_candidate(samples_ms=samples), make_candidate(samples_ms=samples)
+    for candidate, effective in ((independent, 100), (correlated, 10)):
+        candidate.row.rounds[0].metrics["samples"] = 100
+        candidate.row.rounds[0].details["effective_samples"] = effective
+        decide("net", [candidate], "throughput", {"latency_p90_ms": 50})
+    assert independent.verdict == "chosen"
+    assert correlated.verdict == "unproven"
+
+
+def test_without_labels_the_share_of_changed_answers_bounds_the_accuracy_lost():
+    close, far = make_candidate("close", fidelity=0.995), make_candidate("far", fidelity=0.95, p50_ms=1)
+    decision = decide("net", [close, far], "throughput", {"max_accuracy_drop": 0.01})
+    assert decision.chosen is close
+    assert far.verdict == "unproven"
+    assert "no labels" in far.reason
+
+
+def test_a_limit_on_accuracy_does_not_apply_to_a_task_without_accuracy():
+    decision = decide("net", [make_candidate(task="embedding", fidelity=0.9)], "throughput", {"max_accuracy_drop": 0.01})
+    assert decision.verdict == "chosen"
+
+
+def test_when_nothing_fits_the_nearest_misses_and_the_one_limit_to_relax_are_named():
+    near = make_candidate("near", p50_ms=55, peak_memory_mb=50.0)
+    far = make_candidate("far", p50_ms=500, peak_memory_mb=500.0)
+    decision = decide("net", [far, near], "throughput", {"latency_p90_ms": 50, "max_memory_mb": 100})
+    assert decision.verdict == "none"
+    assert decision.chosen is None
+    assert decision.nearest_misses == [near, far]
+    assert "Relaxing latency_p90_ms alone" in decision.advice
+
+
+def test_nothing_measured_is_an_answer_too():
+    candidates = [make_candidate("a", status="unavailable", reason="no GPU"), make_candidate("b", status="oom")]
+    decision = decide("net", candidates, "throughput", {})
+    assert decision.verdict == "none"
+    assert candidates[0].reason == "no GPU"
+    assert {c.verdict for c in candidates} == {"not_measured"}
+
+
+def test_contenders_are_the_leader_the_runner_up_and_what_may_still_win():
+    near = [make_candidate(f"near{i}", p50_ms=10 + i / 10, relative_error=0.05) for i in range(4)]
+    far = [make_candidate(f"far{i}", p50_ms=30 + i, relative_error=0.05) for i in range(3)]
+    assert set(map(id, contenders(far + near, "throughput", {}, 10, 0.05))) == set(map(id, near))
+    assert len(contenders(far + near, "throughput", {}, 3, 0.05)) == 3
+    lonely = [make_candidate("first", p50_ms=1), *far]
+    assert [c.row.cell.optimization for c in contenders(lonely, "throughput", {}, 5, 0.05)] == ["first", "far0"]
+
+
+def test_the_spread_between_processes_is_pooled_over_rows_and_widens_a_single_round():
+    spread = pooled_spread([[10.0, 11.0, 9.0], [100.0, 110.0, 90.0], [5.0]])
+    assert spread.degrees == 4
+    assert spread.relative == pytest.approx(0.1, rel=0.02)
+    alone = estimate([10.0], [0.001], spread)
+    thrice = estimate([10.0, 10.0, 10.0], [0.001] * 3, spread)
+    assert alone.relative_error == pytest.approx(0.1, rel=0.02)
+    assert thrice.relative_error == pytest.approx(alone.relative_error / np.sqrt(3))
+    assert estimate([10.0], [0.001], None).relative_error == pytest.approx(0.001)
+
+
+def test_intervals_of_rows_with_few_rounds_cover_the_truth_in_95_percent_of_sweeps():
+    generator = np.random.default_rng(3)
+    covered = []
+    for _ in range(400):
+        medians = [10 * np.exp(generator.normal(0, 0.08, size=3)) for _ in range(4)]
+        spread = pooled_spread(medians)
+        for row in medians:
+            low, high = estimate(list(row), [0.005] * 3, spread).interval()
+            covered.append(low <= 10 <= high)
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_the_probability_to_be_best_is_calibrated():
+    """Of sweeps that name a winner with 85 to 95% probability, about that share is right."""
+    generator = np.random.default_rng(11)
+    claimed, right = [], []
+    for _ in range(3000):
+        truth = 10 * np.exp(generator.normal(0, 0.05, size=3))
+        medians = [t * np.exp(generator.normal(0, 0.04, size=4)) for t in truth]
+        spread = pooled_spread(medians)
+        estimates = [estimate(list(m), [0.002] * 4, spread) for m in medians]
+        best = draws(estimates, 500, seed=0).argmin(axis=1)
+        shares = np.bincount(best, minlength=3) / 500
+        claimed.append(shares.max())
+        right.append(shares.argmax() == truth.argmin())
+    claimed, right = np.array(claimed), np.array(right)
+    near_ninety = (claimed > 0.85) & (claimed < 0.95)
+    assert near_ninety.sum() > 200
+    assert 0.85 <= right[near_ninety].mean() <= 0.95
+
+
+@pytest.mark.parametrize(
+    ("exceeding", "samples", "verdict"),
+    [(0, 29, "met"), (0, 28, "unproven"), (2, 100, "met"), (10, 100, "unproven"), (20, 100, "violated"), (5, 5, "violated")],
+)
+def test_a_limit_on_p90_is_decided_by_the_calls_that_go_over_it(exceeding, samples, verdict):
+    assert exceedance_verdict(exceeding, samples, 0.90) == verdict
+
+
+def test_an_estimate_without_degrees_to_spare_is_wide():
+    assert Estimate(10, 0.05, 2).interval()[1] > Estimate(10, 0.05, 100).interval()[1]

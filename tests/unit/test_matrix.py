@@ -1,0 +1,137 @@
+"""The matrix: every combination once, each with its reason where it will not be measured."""
+
+import json
+
+from studies import make_plan
+
+from hwfit.matrix import Plan, rule_name
+from hwfit.config import Study
+
+
+def statuses(plan):
+    return {(c.cell.runtime, c.cell.optimization, c.batch_size): (c.status, c.reason) for c in plan.combinations}
+
+
+def test_the_matrix_is_the_product_of_its_lists_in_their_order():
+    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["baseline", "prune50"], "batch_sizes": [8, 1]})
+    assert list(statuses(plan)) == [
+        (runtime, optimization, size)
+        for runtime in ("torch", "tensorflow")
+        for optimization in ("baseline", "prune50")
+        for size in (8, 1)
+    ]
+    assert len(plan.cells) == 4
+
+
+def test_an_excluded_combination_is_a_row_and_is_in_the_files_of_its_cell():
+    plan = make_plan(
+        matrix={"models": ["net"], "devices": ["cpu"], "batch_sizes": [1, 8], "exclude": [{"runtime": "torch", "batch_size": 8}]}
+    )
+    assert statuses(plan)["torch", "baseline", 8] == ("skipped", "excluded")
+    assert statuses(plan)["tensorflow", "baseline", 8] == ("", "")
+    job = plan.job(plan.cells[0], 0)
+    assert job["batch_sizes"] == [1, 8]
+    assert job["excluded"] == {"8": "excluded"}
+
+
+def test_a_cell_that_is_excluded_whole_starts_nothing():
+    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "exclude": [{"runtime": "torch"}]})
+    assert [cell.runtime for cell in plan.cells] == ["tensorflow"]
+    assert statuses(plan)["torch", "baseline", 1] == ("skipped", "excluded")
+
+
+def test_a_union_of_matrices_has_each_combination_once():
+    one = {"models": ["net"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [1, 8]}
+    plan = make_plan(matrix=[one, one | {"batch_sizes": [8, 32]}])
+    assert [c.batch_size for c in plan.combinations] == [1, 8, 32]
+
+
+def test_what_one_matrix_excludes_another_may_ask_for():
+    one = {"models": ["net"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [1, 8]}
+    plan = make_plan(matrix=[one | {"exclude": [{"batch_size": 8}]}, one])
+    assert [(c.batch_size, c.status) for c in plan.combinations] == [(1, ""), (8, "")]
+
+
+def test_a_runtime_without_a_source_is_unsupported_and_starts_nothing():
+    plan = make_plan(matrix={"models": ["encoder"], "devices": ["cpu"]})
+    assert statuses(plan)["tensorflow", "baseline", 1] == (
+        "unsupported",
+        "models.yaml names no tensorflow source for encoder",
+    )
+    assert [cell.runtime for cell in plan.cells] == ["torch"]
+
+
+def test_a_pass_that_a_runtime_lacks_is_unsupported_never_a_baseline():
+    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["int8"]})
+    assert statuses(plan)["tensorflow", "int8", 1] == (
+        "unsupported",
+        "quantize_dynamic works in torch, not in tensorflow",
+    )
+
+
+def test_cells_of_one_target_share_their_files_and_mark_what_is_not_theirs():
+    plan = make_plan(
+        matrix=[
+            {"models": ["net"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [1]},
+            {"models": ["encoder"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [4]},
+        ]
+    )
+    assert plan.rectangle("cpu", "torch") == [1, 4]
+    net = next(cell for cell in plan.cells if cell.model == "net")
+    assert plan.job(net, 0)["excluded"] == {"4": "not in the matrix"}
+    assert [c.batch_size for c in plan.combinations] == [1, 4]
+
+
+def test_optimizations_with_the_same_artifact_passes_share_the_artifact():
+    plan = make_plan()
+    assert plan.artifact("prune50") == plan.artifact("prune50-bf16") != ""
+    assert plan.artifact("baseline") == plan.artifact("int8") == ""
+    assert [step["pass"] for step in plan.session_passes("prune50-bf16")] == ["cast"]
+
+
+def test_only_what_changes_a_measurement_is_in_a_job():
+    plan = make_plan()
+    other = make_plan(
+        decision={"objective": "latency", "constraints": {"latency_p90_ms": 1}},
+        devices={"cpu": {"accelerator": "cpu", "runtimes": {"torch": "torch-cpu"}, "price_per_hour": 3.0}},
+        tracking={"experiment": "another"},
+    )
+    assert plan.job(plan.cells[0], 0) == other.job(plan.cells[0], 0)
+    changed = make_plan(measurement={"relative_ci": 0.05})
+    assert plan.job(plan.cells[0], 0) != changed.job(plan.cells[0], 0)
+
+
+def test_checkpoints_are_made_by_the_torch_environment_of_the_matrix():
+    assert make_plan().prepare_environment == "torch-cpu"
+    gpu = make_plan(matrix={"models": ["net"], "devices": ["gpu0"]})
+    assert gpu.prepare_environment == "torch-cuda"
+    assert gpu.environments == {"torch-cuda": ["gpu0"]}
+    tensorflow = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "runtimes": ["tensorflow"]})
+    assert tensorflow.environments == {"tensorflow-cpu": ["cpu"], "torch-cpu": []}
+
+
+def test_the_order_of_cells_is_random_and_the_same_each_time_and_rounds_follow_each_other():
+    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["baseline", "prune50"]})
+    first = [plan.priority(cell, 0) for cell in plan.cells]
+    assert first == [plan.priority(cell, 0) for cell in plan.cells]
+    assert max(plan.priority(cell, 1) for cell in plan.cells) < min(first)
+
+
+def test_a_plan_read_back_from_its_file_is_the_same_plan():
+    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["int8", "prune50-bf16"]})
+    again = Plan(Study.model_validate(json.loads(json.dumps(plan.to_dict()))["study"]))
+    assert again.to_dict() == plan.to_dict()
+    assert again.job(plan.cells[0], 0) == plan.job(plan.cells[0], 0)
+
+
+def test_credentials_of_a_tracking_uri_are_in_no_plan():
+    plan = make_plan(tracking={"uri": "https://me:secret@mlflow.example/path"})
+    text = json.dumps(plan.to_dict())
+    assert "secret" not in text
+    assert "https://***@mlflow.example/path" in text
+
+
+def test_no_two_names_share_the_name_of_a_rule():
+    names = ["a-b", "a_b", "a.b", "ab"]
+    assert len({rule_name(name) for name in names}) == len(names)
+    assert all(rule_name(name).isidentifier() for name in names)

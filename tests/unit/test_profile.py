@@ -1,0 +1,166 @@
+"""The measuring worker: what it measures, and the liars it must not believe."""
+
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from jobs import CLASSES, LinearRuntime, LinearSession, make_job
+
+from hwfit.records import read_profile
+from hwfit.worker import profile as worker
+from hwfit.worker import runtimes
+from hwfit.worker.errors import Unsupported
+
+
+def measure(job, monkeypatch, session=LinearSession):
+    """Run the worker in this process with a session of a given class; returns its profiles and events."""
+    monkeypatch.setattr(runtimes, "load", lambda name: LinearRuntime(session))
+    monkeypatch.setattr(worker, "WARM_UP_SECONDS", 0.2)
+    events = io.StringIO()
+    worker.profile(job, events)
+    said = [json.loads(line) for line in events.getvalue().splitlines()]
+    return [read_profile(job.path(batch_size)) for batch_size in job.batch_sizes], said
+
+
+def test_an_honest_session_gives_figures_that_agree_with_each_other(tmp_path, monkeypatch):
+    job = make_job(tmp_path)
+    (one, eight), events = measure(job, monkeypatch)
+    assert [(e["event"], e["batch_size"]) for e in events] == [("begin", 1), ("row", 1), ("begin", 8), ("row", 8)]
+    for profile in (one, eight):
+        metrics = profile.metrics
+        assert profile.status == "ok"
+        assert metrics["latency_p50_ci_low_ms"] <= metrics["latency_p50_ms"] <= metrics["latency_p50_ci_high_ms"]
+        assert metrics["accuracy"] == metrics["fidelity"] == 1.0
+        assert metrics["accuracy_drop"] == 0.0
+        assert metrics["model_size_mb"] == pytest.approx(16 * CLASSES * 4 / 1e6)
+        assert metrics["peak_memory_mb"] > 1
+        with np.load(job.path(profile.batch_size).with_suffix(".npz")) as stored:
+            durations = stored["durations_s"]
+        assert len(durations) == metrics["samples"]
+        assert np.median(durations) * 1e3 == pytest.approx(metrics["latency_p50_ms"])
+        assert profile.batch_size / durations.mean() == pytest.approx(metrics["throughput_samples_per_s"])
+        assert set(profile.fingerprints) == {"subject", "protocol", "context"}
+
+
+def test_the_time_of_a_call_is_that_of_run_alone(tmp_path, monkeypatch):
+    class Slow(LinearSession):
+        def place(self, batch):
+            time.sleep(0.002)
+            return super().place(batch)
+
+        def run(self, placed):
+            time.sleep(0.005)
+            return super().run(placed)
+
+        def fetch(self, output):
+            time.sleep(0.002)
+            return super().fetch(output)
+
+    (one, _), _ = measure(make_job(tmp_path), monkeypatch, Slow)
+    # A sleep is never shorter than asked for; place and fetch would add 4 ms.
+    assert 5 <= one.metrics["latency_p50_ms"] < 9
+
+
+class CachesItsOutput(LinearSession):
+    """Computes the first inputs of each shape, and gives that output ever after."""
+
+    def run(self, placed):
+        self.known = getattr(self, "known", {})
+        return self.known.setdefault(placed.shape, super().run(placed))
+
+
+class SkipsWorkWhileTimed(LinearSession):
+    """Honest until it has been called often enough to be timed."""
+
+    calls = 0
+
+    def run(self, placed):
+        self.calls += 1
+        return super().run(placed) if self.calls < 150 else np.zeros((len(placed), CLASSES), np.float32)
+
+
+class ReturnsEarly(LinearSession):
+    """Hands out a buffer that is not filled yet."""
+
+    def run(self, placed):
+        return np.full((len(placed), CLASSES), np.nan, np.float32)
+
+
+class OtherWeights(LinearSession):
+    """Runs another model than the one it was given."""
+
+    def run(self, placed):
+        return placed @ self.weights[::-1]
+
+
+@pytest.mark.parametrize("liar", [CachesItsOutput, SkipsWorkWhileTimed, ReturnsEarly, OtherWeights])
+def test_a_liar_is_incorrect_and_has_no_figures(tmp_path, monkeypatch, liar):
+    profiles, _ = measure(make_job(tmp_path), monkeypatch, liar)
+    for profile in profiles:
+        assert profile.status == "incorrect", profile.reason
+        assert profile.metrics == {}
+
+
+def test_a_compressed_session_may_differ_and_says_by_how_much(tmp_path, monkeypatch):
+    class Coarse(LinearSession):
+        def run(self, placed):
+            return placed @ np.round(self.weights)
+
+    job = make_job(tmp_path, passes=[{"pass": "cast", "dtype": "bfloat16"}])
+    (one, _), _ = measure(job, monkeypatch, Coarse)
+    assert one.status == "ok"
+    assert 0.5 < one.metrics["fidelity"] < 1
+    assert one.metrics["accuracy_drop"] == pytest.approx(1 - one.metrics["accuracy"])
+    assert one.metrics["relative_error"] > 0.01
+
+
+def test_out_of_memory_becomes_a_row_and_larger_batches_are_skipped(tmp_path, monkeypatch):
+    class Small(LinearSession):
+        def run(self, placed):
+            if len(placed) >= 8:
+                raise MemoryError("no room for 8")
+            return super().run(placed)
+
+    profiles, _ = measure(make_job(tmp_path, batch_sizes=[1, 8, 16, 32]), monkeypatch, Small)
+    assert [(p.status, p.reason) for p in profiles] == [
+        ("ok", ""),
+        ("oom", "no room for 8"),
+        ("skipped", "implied by oom at 8"),
+        ("skipped", "implied by oom at 8"),
+    ]
+
+
+def test_what_a_runtime_cannot_do_is_unsupported_with_its_reason(tmp_path, monkeypatch):
+    class Cannot(LinearSession):
+        def __init__(self, weights):
+            raise Unsupported("no kernel for this on that")
+
+    profiles, _ = measure(make_job(tmp_path), monkeypatch, Cannot)
+    assert {(p.status, p.reason) for p in profiles} == {("unsupported", "no kernel for this on that")}
+
+
+def test_an_error_at_one_batch_size_leaves_the_others_alone(tmp_path, monkeypatch):
+    class DislikesEight(LinearSession):
+        def run(self, placed):
+            if len(placed) == 8:
+                raise ValueError("eight\nis too many")
+            return super().run(placed)
+
+    profiles, _ = measure(make_job(tmp_path, batch_sizes=[1, 8, 16]), monkeypatch, DislikesEight)
+    assert [p.status for p in profiles] == ["ok", "crashed", "ok"]
+    assert profiles[1].reason == "ValueError: eight"
+    assert any("eight" in line for line in profiles[1].details["traceback"])
+
+
+def test_batches_larger_than_the_evaluation_set_are_filled_and_count_each_sample_once(tmp_path, monkeypatch):
+    (profile,), _ = measure(make_job(tmp_path, batch_sizes=[100]), monkeypatch)
+    assert profile.status == "ok"
+    assert profile.metrics["accuracy"] == 1.0
+
+
+def test_later_rounds_take_their_accuracy_from_the_first(tmp_path, monkeypatch):
+    profiles, _ = measure(make_job(tmp_path, round=2), monkeypatch)
+    assert profiles[0].status == "ok"
+    assert "accuracy" not in profiles[0].metrics

@@ -1,0 +1,198 @@
+"""`python -m hwfit COMMAND`: what the workflow's rules and the Makefile call in the control wing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hwfit.records import RecordError, read_json, write_bytes, write_json
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m hwfit", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    plan = commands.add_parser("plan", help="write down every combination of a study")
+    plan.add_argument("--study", required=True, help="JSON: the resolved config")
+    plan.add_argument("--output", type=Path, required=True)
+
+    dataset = commands.add_parser("dataset", help="write a data set of real inputs")
+    dataset.add_argument("name")
+    dataset.add_argument("--output", type=Path, required=True)
+
+    nominate = commands.add_parser("nominate", help="name what fresh rounds should measure again")
+    nominate.add_argument("--plan", type=Path, required=True)
+    nominate.add_argument("--output", type=Path, required=True)
+
+    confirm = commands.add_parser("confirm", help="measure a device's contenders in fresh rounds")
+    confirm.add_argument("--plan", type=Path, required=True)
+    confirm.add_argument("--contenders", type=Path, required=True)
+    confirm.add_argument("--device", required=True)
+    confirm.add_argument("--output", type=Path, required=True)
+
+    decide = commands.add_parser("decide", help="collect the records and decide")
+    decide.add_argument("--plan", type=Path, required=True)
+    decide.add_argument("--table", type=Path, required=True)
+    decide.add_argument("--recommendation", type=Path, required=True)
+
+    report = commands.add_parser("report", help="write the report")
+    track = commands.add_parser("track", help="log the sweep to MLflow")
+    for command in (report, track):
+        command.add_argument("--plan", type=Path, required=True)
+        command.add_argument("--table", type=Path, required=True)
+        command.add_argument("--recommendation", type=Path, required=True)
+        command.add_argument("--output", type=Path, required=True)
+    track.add_argument("--report", type=Path, required=True)
+
+    commands.add_parser("show", help="print the recommendation")
+    commands.add_parser("retry", help="forget what may go away by itself, so that the next run tries again")
+
+    ui = commands.add_parser("ui", help="open the MLflow UI on what was logged")
+    ui.add_argument("--host", default="127.0.0.1")
+    ui.add_argument("--port", type=int, default=5000)
+
+    asked = parser.parse_args(arguments)
+    return COMMANDS[asked.command](asked)
+
+
+def run_plan(asked: argparse.Namespace) -> int:
+    from hwfit.config import Study
+    from hwfit.matrix import Plan
+
+    write_json(asked.output, Plan(Study.model_validate_json(asked.study)).to_dict())
+    return 0
+
+
+def run_dataset(asked: argparse.Namespace) -> int:
+    from hwfit.data import DataError, write_dataset
+
+    try:
+        write_dataset(asked.name, asked.output)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_nominate(asked: argparse.Namespace) -> int:
+    from hwfit.collect import read_inventories, read_rows
+    from hwfit.recommendation import nominate
+
+    plan = read_json(asked.plan)
+    write_json(asked.output, nominate(read_rows(plan, first_looks_only=True), plan, read_inventories(plan)))
+    return 0
+
+
+def run_confirm(asked: argparse.Namespace) -> int:
+    from hwfit.config import Study
+    from hwfit.confirm import confirm
+    from hwfit.matrix import Plan
+
+    plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
+    contenders = read_json(asked.contenders).get(asked.device, [])
+    write_json(asked.output, {"device": asked.device, "contenders": confirm(plan, contenders)})
+    return 0
+
+
+def run_decide(asked: argparse.Namespace) -> int:
+    from hwfit.collect import read_inventories, read_rows
+    from hwfit.recommendation import recommend
+
+    plan = read_json(asked.plan)
+    table, recommendation = recommend(read_rows(plan), plan, read_inventories(plan))
+    write_bytes(asked.table, table.to_csv(index=False).encode())
+    write_json(asked.recommendation, recommendation)
+    return 0
+
+
+def read_results(asked: argparse.Namespace) -> dict[str, Any]:
+    """What the report and MLflow are made from."""
+    import pandas as pd
+
+    from hwfit.collect import read_inventories
+
+    plan = read_json(asked.plan)
+    return {
+        "plan": plan["study"] | {"combinations": plan["combinations"]},
+        "table": pd.read_csv(asked.table, keep_default_na=False, na_values=[""]),
+        "inventories": read_inventories(plan),
+    }
+
+
+def run_report(asked: argparse.Namespace) -> int:
+    from hwfit.report import write_report
+
+    write_report(recommendation=read_json(asked.recommendation), path=asked.output, **read_results(asked))
+    return 0
+
+
+def run_track(asked: argparse.Namespace) -> int:
+    from hwfit.matrix import PROFILES
+    from hwfit.tracking import log_sweep
+
+    results = read_results(asked)
+    config = results["plan"]["config"]
+    counts = log_sweep(
+        uri=tracking_uri(config["tracking"]["uri"]),
+        experiment=config["tracking"]["experiment"],
+        sweep=config["sweep"],
+        profiles=Path(PROFILES),
+        artifacts=[asked.table, asked.recommendation, asked.report],
+        **results,
+    )
+    write_json(asked.output, counts)
+    return 0
+
+
+def run_show(asked: argparse.Namespace) -> int:
+    try:
+        recommendation = read_json("reports/recommendation.json")
+    except RecordError as error:
+        print(f"No recommendation yet ({error}): run `make run` first.", file=sys.stderr)
+        return 1
+    counts = dict(recommendation["counts"])
+    total = counts.pop("combinations")
+    print(f"\n{total} combinations: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    for model in recommendation["models"]:
+        print(f"\n  {model['summary']}")
+    print("\nReport: reports/hardware-selection.html, table: reports/combinations.csv, MLflow: make ui")
+    return 0
+
+
+def run_retry(asked: argparse.Namespace) -> int:
+    from hwfit.collect import forget_transient
+
+    for path in forget_transient(Path()):
+        print(f"forgotten: {path}")
+    return 0
+
+
+def run_ui(asked: argparse.Namespace) -> int:
+    from hwfit.tracking import serve
+
+    return serve(tracking_uri("sqlite:///results/mlflow.db"), asked.host, asked.port)
+
+
+def tracking_uri(default: str) -> str:
+    """Where to log: MLflow's own variable, else the config's URI as the Snakefile handed it on."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("HWFIT_TRACKING_URI") or default
+
+
+COMMANDS = {
+    "plan": run_plan,
+    "dataset": run_dataset,
+    "nominate": run_nominate,
+    "confirm": run_confirm,
+    "decide": run_decide,
+    "report": run_report,
+    "track": run_track,
+    "show": run_show,
+    "retry": run_retry,
+    "ui": run_ui,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""From profiles on disk to rows: every combination of the plan has one, whatever happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hwfit.matrix import PROFILES, inventory_file
+from hwfit.records import (
+    COLUMNS,
+    METRICS,
+    TRANSIENT_STATUSES,
+    Cell,
+    Profile,
+    RecordError,
+    codes,
+    profile_path,
+    read_json,
+    read_profile,
+)
+from hwfit.uncertainty import Estimate, Spread, estimate, pooled_spread
+
+CONFIRMATIONS = "results/confirmations"
+# Figures of a row that are those of its rounds' mean; the others are the first round's.
+AVERAGED = ("latency_p90_ms", "latency_p99_ms", "first_call_ms", "load_s", "power_w", "energy_j_per_sample")
+SUMMED = ("samples", "measured_s", "wall_s")
+
+
+@dataclass
+class Row:
+    """One combination with the rounds that speak for it."""
+
+    cell: Cell
+    batch_size: int
+    status: str
+    reason: str = ""
+    first: Profile | None = None
+    rounds: list[Profile] = field(default_factory=list)
+    estimate: Estimate | None = None
+    directory: Path = Path()
+
+    @property
+    def key(self) -> str:
+        """Names the row in the recommendation and in MLflow."""
+        return f"{self.cell.path}/bs{self.batch_size}"
+
+    @property
+    def valid(self) -> bool:
+        return self.status == "ok" and bool(self.rounds) and all(r.valid for r in self.rounds)
+
+    def durations_ms(self) -> np.ndarray:
+        """Every timed call of the rounds, in ms; empty where the samples are not there."""
+        found = []
+        for profile in self.rounds:
+            path = profile_path(self.directory / PROFILES, self.cell, profile.round, self.batch_size)
+            try:
+                with np.load(path.with_suffix(".npz")) as stored:
+                    found.append(stored["durations_s"] * 1e3)
+            except (OSError, ValueError, KeyError):
+                continue
+        return np.concatenate(found) if found else np.empty(0)
+
+
+def read_rows(
+    plan: Mapping[str, Any], directory: Path | str = ".", first_looks_only: bool = False
+) -> list[Row]:
+    """The rows of a plan, from the records below a directory.
+
+    A row speaks by its confirmation rounds alone where it has some: those are fresh and interleaved,
+    while the best of many first looks is flattered by luck.
+    """
+    directory = Path(directory)
+    confirmed = {} if first_looks_only else confirmation_rounds(directory)
+    first_rounds = range(plan["study"]["config"]["measurement"]["rounds"])
+    rows = []
+    for combination in plan["combinations"]:
+        cell = Cell(**{name: combination[name] for name in Cell.__dataclass_fields__})
+        batch_size = combination["batch_size"]
+        if combination["status"]:
+            rows.append(Row(cell, batch_size, combination["status"], combination["reason"]))
+            continue
+        looks = read_rounds(directory, cell, batch_size, first_rounds)
+        rows.append(make_row(directory, cell, batch_size, looks, confirmed.get((cell, batch_size), [])))
+    spreads = spread_of_devices(rows)
+    for row in rows:
+        if row.status == "ok":
+            row.estimate = estimate_of(row, spreads.get(row.cell.device))
+    return rows
+
+
+def confirmation_rounds(directory: Path) -> dict[tuple[Cell, int], list[int]]:
+    """Which rounds confirm which combination, as the confirming jobs wrote it."""
+    found: dict[tuple[Cell, int], list[int]] = {}
+    for path in sorted((directory / CONFIRMATIONS).glob("*.json")):
+        for entry in read_json(path)["contenders"]:
+            found[Cell(**entry["cell"]), entry["batch_size"]] = entry["rounds"]
+    return found
+
+
+def read_rounds(
+    directory: Path, cell: Cell, batch_size: int, rounds: Iterable[int]
+) -> list[Profile | RecordError]:
+    """The profiles of some rounds; where one cannot be read, why."""
+    found: list[Profile | RecordError] = []
+    for round in rounds:
+        path = profile_path(directory / PROFILES, cell, round, batch_size)
+        try:
+            profile = read_profile(path)
+            if (profile.cell, profile.batch_size, profile.round) != (cell, batch_size, round):
+                raise RecordError(f"{path}: speaks of {profile.cell}, batch {profile.batch_size}")
+            found.append(profile)
+        except RecordError as error:
+            found.append(error)
+    return found
+
+
+def make_row(
+    directory: Path, cell: Cell, batch_size: int, looks: list[Profile | RecordError], confirming: list[int]
+) -> Row:
+    """One row from its first looks and the numbers of the rounds that confirm it."""
+    readable = [look for look in looks if isinstance(look, Profile)]
+    if not readable:
+        return Row(cell, batch_size, "crashed", f"no record that can be read: {looks[0]}")
+    failed = next((look for look in readable if look.status != "ok"), None)
+    if failed:
+        return Row(cell, batch_size, failed.status, failed.reason, first=failed)
+    first = readable[0]
+    again = [
+        look
+        for look in read_rounds(directory, cell, batch_size, confirming)
+        if isinstance(look, Profile)
+        and look.status == "ok"
+        and look.fingerprints.get("subject") == first.fingerprints.get("subject")
+    ]
+    return Row(cell, batch_size, "ok", first=first, rounds=again or readable, directory=directory)
+
+
+def spread_of_devices(rows: Iterable[Row]) -> dict[str, Spread]:
+    """The spread between processes of each device on which some row was measured in several."""
+    groups: dict[str, list[list[float]]] = {}
+    for row in rows:
+        if row.status == "ok":
+            medians = [profile.metrics["latency_p50_ms"] for profile in row.rounds]
+            groups.setdefault(row.cell.device, []).append(medians)
+    spreads = {device: pooled_spread(medians) for device, medians in groups.items()}
+    return {device: spread for device, spread in spreads.items() if spread}
+
+
+def estimate_of(row: Row, spread: Spread | None) -> Estimate:
+    """The row's median with both sizes of doubt."""
+    medians = [profile.metrics["latency_p50_ms"] for profile in row.rounds]
+    within = [profile.details["median_standard_error"] for profile in row.rounds]
+    return estimate(medians, within, spread)
+
+
+def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:
+    """The table a user reads, a row a combination, with the columns of `records.COLUMNS`."""
+    study = plan["study"]
+    lines = [figures_of(row, study, inventories.get(row.cell.device, {})) for row in rows]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the table."""
+    cell = row.cell
+    line: dict[str, Any] = dict.fromkeys(COLUMNS)
+    line |= {name: getattr(cell, name) for name in Cell.__dataclass_fields__}
+    line |= {
+        "task": study["models"][cell.model]["task"],
+        "device_name": inventory.get("name"),
+        "runtime_version": inventory.get("runtimes", {}).get(cell.runtime, {}).get("runtime_version"),
+        "batch_size": row.batch_size,
+        "status": row.status,
+        "reason": row.reason,
+        "valid": row.valid,
+        "flags": codes(flag for profile in row.rounds for flag in profile.flags),
+        "rounds": len(row.rounds),
+    }
+    if row.status != "ok" or row.first is None or row.estimate is None:
+        return line
+    line |= {name: row.first.metrics.get(name) for name in METRICS}
+    for name in AVERAGED:
+        line[name] = mean([profile.metrics.get(name) for profile in row.rounds])
+    for name in SUMMED:
+        line[name] = sum(profile.metrics.get(name) or 0 for profile in row.rounds)
+    line["peak_memory_mb"] = max(profile.metrics.get("peak_memory_mb") or 0 for profile in row.rounds) or None
+    line["throughput_samples_per_s"] = mean([p.metrics["throughput_samples_per_s"] for p in row.rounds])
+    low, high = row.estimate.interval()
+    line |= {
+        "latency_p50_ms": row.estimate.median_ms,
+        "latency_p50_ci_low_ms": low,
+        "latency_p50_ci_high_ms": high,
+    }
+    throughput = line["throughput_samples_per_s"]
+    peak = inventory.get("peaks", {}).get("matmul_float32_gflops")
+    if peak and line["flops_per_sample"] and throughput:
+        line["utilization"] = line["flops_per_sample"] * throughput / (peak * 1e9)
+    price = study["devices"][cell.device].get("price_per_hour")
+    if price and throughput:
+        line["cost_usd_per_million"] = price / 3600 / throughput * 1e6
+    return line
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean, or None where a value was not measured: a mean of some would pass for one of all."""
+    known = list(values)
+    return None if not known or any(v is None for v in known) else float(np.mean(known))
+
+
+def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> dict[str, Any]:
+    """The inventory of each device of the plan; an empty one, with the reason, where it cannot be read."""
+    found = {}
+    for device in dict.fromkeys(combination["device"] for combination in plan["combinations"]):
+        try:
+            found[device] = read_json(Path(directory) / inventory_file(device))
+        except RecordError as error:
+            found[device] = {"device": device, "status": "unavailable", "reason": str(error)}
+    return found
+
+
+def forget_transient(directory: Path) -> list[Path]:
+    """Remove the records of what may go away by itself, so that a run tries again; returns what it removed."""
+    removed = []
+    for pattern in (f"{PROFILES}/**/bs*.json", "results/environments/*.json", "results/models/*/card.json"):
+        for path in sorted(directory.glob(pattern)):
+            try:
+                status = read_json(path).get("status", "ok")
+            except RecordError:
+                status = "crashed"
+            if status in TRANSIENT_STATUSES:
+                path.unlink()
+                removed.append(path)
+    return removed

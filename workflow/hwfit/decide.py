@@ -1,0 +1,382 @@
+"""The decision: which combination, how sure that is, and why not the others. Pure logic on rows.
+
+A row is *feasible* when it was measured, can be trusted, and every limit is proven to be met. Among the
+feasible rows of a model the objective decides, with the doubt of each figure: rows that are not worse
+than the leader with 95% probability are one tie, which is broken by a stated rule: the cheaper device,
+then the simpler optimization, then the smaller batch. Without a feasible row the best of those that
+violate no limit is named as provisional. What was not measured never wins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hwfit.collect import Row
+from hwfit.records import TRUST_BREAKING_FLAGS
+from hwfit.uncertainty import draws, exceedance_verdict
+
+DRAWS = 10_000
+# A row that beats the leader in at least this share of plausible worlds is in a tie with it.
+TIE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a limit of the config speaks of: a column, and the side on which it is met."""
+
+    column: str
+    is_minimum: bool = False
+    percentile: float | None = None
+    unit: str = ""
+
+
+LIMITS = {
+    "latency_p50_ms": Limit("latency_p50_ms", unit=" ms"),
+    "latency_p90_ms": Limit("latency_p90_ms", percentile=0.90, unit=" ms"),
+    "latency_p99_ms": Limit("latency_p99_ms", percentile=0.99, unit=" ms"),
+    "min_throughput_samples_per_s": Limit("throughput_samples_per_s", is_minimum=True, unit="/s"),
+    "max_accuracy_drop": Limit("accuracy_drop"),
+    "min_fidelity": Limit("fidelity", is_minimum=True),
+    "max_memory_mb": Limit("peak_memory_mb", unit=" MB"),
+    "max_model_size_mb": Limit("model_size_mb", unit=" MB"),
+    "max_power_w": Limit("power_w", unit=" W"),
+    "max_energy_j_per_sample": Limit("energy_j_per_sample", unit=" J"),
+    "max_cost_usd_per_million": Limit("cost_usd_per_million", unit=" USD"),
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is wanted: a column, whether more of it is better, and how it follows from the median time."""
+
+    column: str
+    more_is_better: bool
+    words: str
+
+
+OBJECTIVES = {
+    "throughput": Objective("throughput_samples_per_s", True, "throughput"),
+    "latency": Objective("latency_p50_ms", False, "median latency"),
+    "energy": Objective("energy_j_per_sample", False, "energy a sample"),
+    "cost": Objective("cost_usd_per_million", False, "cost"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a row stands to one limit."""
+
+    limit: str
+    verdict: str
+    text: str
+    overshoot: float = 0.0
+
+
+@dataclass
+class Candidate:
+    """A row with its line of the table, and what the decision says of it."""
+
+    row: Row
+    line: dict[str, Any]
+    passes: int
+    price: float
+    findings: list[Finding] = field(default_factory=list)
+    verdict: str = "not_measured"
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        cell = self.row.cell
+        return f"{cell.device}/{cell.runtime}/{cell.optimization}/batch {self.row.batch_size}"
+
+
+@dataclass
+class Decision:
+    """The answer for one model."""
+
+    model: str
+    verdict: str
+    summary: str
+    chosen: Candidate | None = None
+    probability_best: float | None = None
+    margin: float | None = None
+    tied: list[Candidate] = field(default_factory=list)
+    runner_up: Candidate | None = None
+    nearest_misses: list[Candidate] = field(default_factory=list)
+    advice: str = ""
+
+
+def decide(
+    model: str, candidates: Sequence[Candidate], objective_name: str, limits: Mapping[str, float]
+) -> Decision:
+    """Decide for one model; each candidate gets its verdict and its reason."""
+    objective = OBJECTIVES[objective_name]
+    measured = [c for c in candidates if c.row.status == "ok"]
+    for candidate in candidates:
+        candidate.reason = candidate.row.reason
+    for candidate in measured:
+        candidate.findings = [check(candidate, name, value) for name, value in limits.items()]
+        judge(candidate, objective)
+    feasible = [c for c in measured if c.verdict == "feasible"]
+    unproven = [c for c in measured if c.verdict == "unproven"]
+    if feasible:
+        return choose(model, feasible, objective, "chosen")
+    if unproven:
+        return choose(model, unproven, objective, "provisional")
+    return none_fits(model, candidates, measured)
+
+
+def judge(candidate: Candidate, objective: Objective) -> None:
+    """Sort a measured candidate into feasible, unproven and rejected."""
+    violated = [f for f in candidate.findings if f.verdict == "violated"]
+    unproven = [f for f in candidate.findings if f.verdict == "unproven"]
+    if not candidate.row.valid:
+        flags = [flag for profile in candidate.row.rounds for flag in profile.flags]
+        doubts = dict.fromkeys(flag.message for flag in flags if flag.code in TRUST_BREAKING_FLAGS)
+        candidate.verdict, candidate.reason = "rejected", f"cannot be trusted: {'; '.join(doubts)}"
+    elif candidate.line.get(objective.column) is None:
+        candidate.verdict, candidate.reason = "rejected", f"{objective.words} was not measured"
+    elif violated:
+        candidate.verdict, candidate.reason = "rejected", "; ".join(f.text for f in violated)
+    elif unproven:
+        candidate.verdict, candidate.reason = "unproven", "; ".join(f.text for f in unproven)
+    else:
+        candidate.verdict = "feasible"
+
+
+def check(candidate: Candidate, name: str, value: float) -> Finding:
+    """How a candidate stands to one limit, with the evidence."""
+    limit = LIMITS[name]
+    line, unit = candidate.line, limit.unit
+    if limit.column == "accuracy_drop" and line.get("accuracy_drop") is None:
+        return check_accuracy_without_labels(candidate, name, value)
+    figure = line.get(limit.column)
+    if limit.percentile is not None:
+        return check_percentile(candidate, name, value, limit)
+    if figure is None:
+        return Finding(name, "unproven", f"{limit.column} was not measured")
+    low, high = figure, figure
+    if limit.column in ("latency_p50_ms", "throughput_samples_per_s"):
+        # Throughput follows the time of a call, and has its relative doubt.
+        centre = line["latency_p50_ms"]
+        reach = line["latency_p50_ci_high_ms"] / centre
+        low, high = figure / reach, figure * reach
+    overshoot = (value - figure if limit.is_minimum else figure - value) / max(abs(value), 1e-12)
+    met = low >= value if limit.is_minimum else high <= value
+    violated = high < value if limit.is_minimum else low > value
+    sign = "<" if limit.is_minimum else ">"
+    if met:
+        return Finding(name, "met", f"{limit.column} {figure:.4g}{unit}")
+    if violated:
+        by = f", {'under' if limit.is_minimum else 'over'} by {overshoot:.0%}" if abs(value) > 0 else ""
+        return Finding(name, "violated", f"{limit.column} {figure:.4g}{unit} {sign} {value:g}{unit}{by}", overshoot)
+    text = f"{limit.column} {figure:.4g}{unit} ({low:.4g} to {high:.4g}) is too close to {value:g}{unit}"
+    return Finding(name, "unproven", text, max(overshoot, 0.0))
+
+
+def check_percentile(candidate: Candidate, name: str, value: float, limit: Limit) -> Finding:
+    """A limit on a percentile, by the share of timed calls that went over it."""
+    assert limit.percentile is not None
+    durations = candidate.row.durations_ms()
+    if not len(durations):
+        return Finding(name, "unproven", f"{limit.column}: the samples are not there")
+    figure = float(np.quantile(durations, limit.percentile))
+    # Correlated calls prove less than as many independent ones.
+    worth = min(1.0, effective_share(candidate.row))
+    exceeding = float((durations > value).mean())
+    counted = max(1, round(len(durations) * worth))
+    verdict = exceedance_verdict(round(exceeding * counted), counted, limit.percentile)
+    overshoot = figure / value - 1
+    label = f"p{limit.percentile * 100:.0f} {figure:.4g} ms"
+    if verdict == "violated":
+        return Finding(name, verdict, f"{label} > {value:g} ms, over by {overshoot:.0%}", overshoot)
+    if verdict == "unproven":
+        text = f"{label} against {value:g} ms: {exceeding:.0%} of {len(durations)} calls over it prove nothing"
+        return Finding(name, verdict, text, max(overshoot, 0.0))
+    return Finding(name, verdict, f"{label}, {exceeding:.1%} of {len(durations)} calls over {value:g} ms")
+
+
+def effective_share(row: Row) -> float:
+    """How many independent samples a row's samples are worth, as a share of them."""
+    worth = sum(p.details.get("effective_samples") or 0 for p in row.rounds)
+    count = sum(p.metrics.get("samples") or 0 for p in row.rounds)
+    return worth / count if count and worth else 1.0
+
+
+def check_accuracy_without_labels(candidate: Candidate, name: str, value: float) -> Finding:
+    """A limit on lost accuracy where there are no labels.
+
+    For classification the share of answers that changed bounds what can have been lost. Other tasks
+    have no accuracy, and the limit does not apply to them: fidelity speaks for them.
+    """
+    if candidate.line.get("task") != "classification":
+        return Finding(name, "met", "does not apply: the task has no accuracy")
+    fidelity = candidate.line.get("fidelity")
+    if fidelity is None:
+        return Finding(name, "unproven", "accuracy_drop: neither labels nor a reference")
+    changed = 1 - fidelity
+    if changed <= value:
+        return Finding(name, "met", f"accuracy_drop at most {changed:.2g}, the share of answers that changed")
+    text = f"accuracy_drop may be up to {changed:.2g} (no labels; {changed:.1%} of answers changed), limit {value:g}"
+    return Finding(name, "unproven", text, changed - value)
+
+
+def choose(model: str, candidates: list[Candidate], objective: Objective, verdict: str) -> Decision:
+    """Pick the best of candidates that stand equal to the limits."""
+    share_best, share_better = compare(candidates, objective)
+    leader = int(np.argmax(scores(candidates, objective)))
+    tied = [c for c, share in zip(candidates, share_better, strict=True) if share >= TIE_SHARE]
+    chosen = min(tied, key=tie_break)
+    position = candidates.index(chosen)
+    others = sorted(
+        (c for c in candidates if c is not chosen),
+        key=lambda c: -scores([c], objective)[0],
+    )
+    best = candidates[leader]
+    for candidate in candidates:
+        if verdict == "provisional":
+            candidate.reason = candidate.reason or "not proven"
+        elif candidate in tied:
+            candidate.verdict = "tied"
+            candidate.reason = f"cannot be told from {best.name}: {comparison(candidate, best, objective)}"
+        else:
+            candidate.verdict = "dominated"
+            candidate.reason = f"{comparison(candidate, chosen, objective)} than {chosen.name}"
+    if verdict == "chosen":
+        chosen.verdict = "chosen"
+        chosen.reason = "the only one that meets every limit" if not others else ""
+    runner_up = others[0] if others else None
+    margin = None
+    if runner_up:
+        ours, theirs = chosen.line[objective.column], runner_up.line[objective.column]
+        margin = ours / theirs - 1 if objective.more_is_better else 1 - ours / theirs
+    if verdict == "chosen" and runner_up:
+        chosen.reason = (
+            f"tied with {len(tied) - 1} more, and by the tie rule the first (cheaper device, simpler, smaller batch)"
+            if len(tied) > 1
+            else f"best {objective.words}, {abs(margin or 0):.0%} ahead of {runner_up.name}"
+        )
+    probability = float(share_best[position])
+    return Decision(
+        model,
+        verdict,
+        summarise(model, chosen, objective, verdict, len(tied), probability),
+        chosen,
+        probability,
+        margin,
+        [c for c in tied if c is not chosen],
+        runner_up,
+    )
+
+
+def scores(candidates: Sequence[Candidate], objective: Objective) -> list[float]:
+    """The objective of each candidate, larger is better."""
+    sign = 1 if objective.more_is_better else -1
+    return [sign * candidate.line[objective.column] for candidate in candidates]
+
+
+def compare(candidates: Sequence[Candidate], objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """In plausible worlds: the share in which each is best, and in which each beats the leader.
+
+    Every objective is proportional to the time of a call or to its inverse, so a world is a draw of each
+    row's median time. The leader beats itself always.
+    """
+    estimates = [c.row.estimate for c in candidates if c.row.estimate]
+    times = draws(estimates, DRAWS, seed=0)
+    centres = np.array([e.median_ms for e in estimates])
+    factor = centres / times if objective.more_is_better else times / centres
+    worlds = np.array(scores(candidates, objective)) * factor
+    leader = int(np.argmax(scores(candidates, objective)))
+    best = np.bincount(worlds.argmax(axis=1), minlength=len(candidates)) / DRAWS
+    return best, (worlds >= worlds[:, [leader]]).mean(axis=0)
+
+
+def tie_break(candidate: Candidate) -> tuple[float, int, int, str]:
+    """Cheaper, then simpler, then the smaller batch; then the name, so that the answer never wavers."""
+    return candidate.price, candidate.passes, candidate.row.batch_size, candidate.name
+
+
+def comparison(candidate: Candidate, other: Candidate, objective: Objective) -> str:
+    """`throughput 120, 43% less` in words."""
+    ours, theirs = candidate.line[objective.column], other.line[objective.column]
+    change = ours / theirs - 1
+    return f"{objective.words} {ours:.4g}, {abs(change):.1%} {'more' if change > 0 else 'less'}"
+
+
+def summarise(
+    model: str, chosen: Candidate, objective: Objective, verdict: str, tied: int, probability: float
+) -> str:
+    """One sentence a person can act on."""
+    line, cell = chosen.line, chosen.row.cell
+    low, high = line["latency_p50_ci_low_ms"], line["latency_p50_ci_high_ms"]
+    text = (
+        f"Run {model} on {cell.device} with {cell.runtime}, {cell.optimization}, batch size {chosen.row.batch_size}: "
+        f"{line['throughput_samples_per_s']:.4g} samples/s, p50 {line['latency_p50_ms']:.4g} ms "
+        f"({low:.4g} to {high:.4g})"
+    )
+    if line.get("accuracy") is not None:
+        text += f", accuracy {line['accuracy']:.1%}"
+    elif line.get("fidelity") is not None:
+        text += f", fidelity {line['fidelity']:.3f}"
+    if verdict == "provisional":
+        return f"Provisional, since no combination is proven to meet every limit. {text}."
+    if tied > 1:
+        return f"{text}. {tied} combinations cannot be told apart; this is the cheapest and simplest of them."
+    return f"{text}. Best {objective.words} with probability {probability:.0%}."
+
+
+def none_fits(model: str, candidates: Sequence[Candidate], measured: Sequence[Candidate]) -> Decision:
+    """No combination fits: the nearest misses, and the one limit to relax."""
+    if not measured:
+        return Decision(model, "none", f"No combination of {model} could be measured.")
+    misses = sorted((c for c in measured if c.row.valid), key=lambda c: total_overshoot(c))
+    if not misses:
+        return Decision(model, "none", f"No measurement of {model} can be trusted.")
+    advice = limit_to_relax(misses)
+    text = f"No combination of {model} meets every limit. Nearest: {misses[0].name} ({misses[0].reason})."
+    return Decision(model, "none", f"{text} {advice}".strip(), nearest_misses=misses[:3], advice=advice)
+
+
+def total_overshoot(candidate: Candidate) -> float:
+    """By how much a candidate misses its limits, relative, summed."""
+    return math.fsum(f.overshoot for f in candidate.findings if f.verdict == "violated")
+
+
+def limit_to_relax(misses: Sequence[Candidate]) -> str:
+    """The one limit whose relaxing lets some candidate in, by the least."""
+    single = [
+        (finding.overshoot, finding)
+        for candidate in misses
+        for finding in candidate.findings
+        if finding.verdict == "violated" and sum(f.verdict == "violated" for f in candidate.findings) == 1
+    ]
+    if not single:
+        return ""
+    return f"Relaxing {min(single, key=lambda pair: pair[0])[1].limit} alone would let one in."
+
+
+def contenders(
+    candidates: Sequence[Candidate], objective_name: str, limits: Mapping[str, float], most: int, least_share: float
+) -> list[Candidate]:
+    """Those of a model that fresh rounds should measure again: the leader and what may still beat it.
+
+    The runner-up is always among them, so that the margin is not flattered either.
+    """
+    objective = OBJECTIVES[objective_name]
+    decide("", candidates, objective_name, limits)
+    pool = [c for c in candidates if c.row.status == "ok" and c.row.valid and c.line.get(objective.column)]
+    fitting = [c for c in pool if all(f.verdict == "met" for f in c.findings)]
+    fitting = fitting or [c for c in pool if all(f.verdict != "violated" for f in c.findings)]
+    if not fitting:
+        return []
+    _, share_better = compare(fitting, objective)
+    ranked = sorted(zip(scores(fitting, objective), share_better, range(len(fitting)), strict=True), reverse=True)
+    kept = [
+        fitting[index] for place, (_, better, index) in enumerate(ranked) if place < 2 or better >= least_share
+    ]
+    return kept[:most]

@@ -1,0 +1,67 @@
+"""The code that starts what was chosen: runtime, precision, batch size and threads, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwfit.catalog import PASSES
+from hwfit.collect import Row
+from hwfit.matrix import artifact_name, environment_file, model_directory, weights_directory
+from hwfit.records import RecordError, read_json
+
+TEMPLATE = """\
+# {title}
+import json
+from pathlib import Path
+
+import numpy as np
+
+from hwfit.worker import runtimes
+
+model = Path({model!r})
+card = json.loads((model / "card.json").read_text())
+request = runtimes.Request(
+    source={source!r},
+    task={task!r},
+    weights=Path({weights!r}) / "weights.safetensors",
+    card=card,
+    accelerator={accelerator!r},
+    index={index!r},
+    passes={passes!r},
+    threads={threads!r},
+)
+session = runtimes.load({runtime!r}).open_session(request)
+with np.load(model / "evaluation.npz") as stored:
+    batch = {{entry["name"]: stored[entry["name"]][:{batch_size}] for entry in card["inputs"]}}
+outputs = session.fetch(session.run(session.place(batch)))
+print(outputs.shape)
+"""
+
+
+def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
+    """How to run a row from the project's directory: its environment, that one's Python, and the code."""
+    cell, study = row.cell, plan["study"]
+    model, device = study["models"][cell.model], study["devices"][cell.device]
+    passes = study["optimizations"][cell.optimization]["passes"]
+    artifact = artifact_name([step for step in passes if PASSES[step["pass"]].kind == "artifact"])
+    environment = device["runtimes"][cell.runtime]
+    try:
+        python = read_json(environment_file(environment)).get("python")
+    except RecordError:
+        python = None
+    source = {key: value for key, value in model["sources"][cell.runtime].items() if value is not None}
+    code = TEMPLATE.format(
+        title=f"{cell}, batch size {row.batch_size}",
+        model=model_directory(cell.model),
+        weights=weights_directory(cell.model, artifact),
+        source=source,
+        task=model["task"],
+        accelerator=device["accelerator"],
+        index=device["index"],
+        passes=[step for step in passes if PASSES[step["pass"]].kind == "session"],
+        threads=device["threads"],
+        runtime=cell.runtime,
+        batch_size=row.batch_size,
+    )
+    return {"environment": environment, "python": python, "code": code}

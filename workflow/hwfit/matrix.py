@@ -1,0 +1,319 @@
+"""From a study to combinations, cells and jobs: pure logic on plain data, no files and no framework.
+
+What can be told from the config alone is told here: a combination that is excluded, that lacks a
+source, or whose optimization does not work in its runtime is a row with its reason, and starts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from hwfit.catalog import DATASETS, PASSES, RUNTIMES
+from hwfit.config import Exclusion, Matrix, Study
+from hwfit.records import Cell, fingerprint, profile_path
+
+RESULTS = "results"
+PROFILES = f"{RESULTS}/profiles"
+NOT_IN_MATRIX = "not in the matrix"
+# Prepares checkpoints where no device of the matrix brings an environment with torch.
+FALLBACK_PREPARE_ENVIRONMENT = "torch-cpu"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One row of the result; `status` and `reason` are set where it will not be measured."""
+
+    cell: Cell
+    batch_size: int
+    status: str = ""
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self.cell) | {"batch_size": self.batch_size, "status": self.status, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study expanded: its combinations, and what has to be made and measured for them."""
+
+    study: Study
+
+    @cached_property
+    def matrices(self) -> list[Matrix]:
+        matrix = self.study.config.matrix
+        return matrix if isinstance(matrix, list) else [matrix]
+
+    @cached_property
+    def combinations(self) -> list[Combination]:
+        """Every combination of the matrices' union, in the order of the config, once each."""
+        found: dict[tuple[Cell, int], Combination] = {}
+        for matrix in self.matrices:
+            for cell in self._cells_of(matrix):
+                obstacle = self.obstacle(cell)
+                for batch_size in matrix.batch_sizes:
+                    combination = Combination(cell, batch_size, *(obstacle or ("", "")))
+                    if is_excluded(cell, batch_size, matrix.exclude):
+                        combination = Combination(cell, batch_size, "skipped", "excluded")
+                    known = found.get((cell, batch_size))
+                    # Excluded from one matrix and asked for in another: asked for.
+                    if known is None or known.reason == "excluded":
+                        found[cell, batch_size] = combination
+        return list(found.values())
+
+    def _cells_of(self, matrix: Matrix) -> Iterable[Cell]:
+        for model in matrix.models:
+            for device in matrix.devices:
+                for runtime in matrix.runtimes or self.study.devices[device].runtimes:
+                    for optimization in matrix.optimizations:
+                        for scenario in self.study.config.measurement.scenarios:
+                            yield Cell(model, device, runtime, optimization, scenario)
+
+    def obstacle(self, cell: Cell) -> tuple[str, str] | None:
+        """The status and the reason for which a cell cannot be measured, as far as the config tells."""
+        device = self.study.devices[cell.device]
+        if cell.runtime not in device.runtimes:
+            return "unsupported", f"devices.yaml lists no {cell.runtime} for {cell.device}"
+        if device.accelerator not in RUNTIMES[cell.runtime].accelerators:
+            return "unsupported", f"{cell.runtime} does not run on {device.accelerator}"
+        if cell.runtime not in self.study.models[cell.model].sources:
+            return "unsupported", f"models.yaml names no {cell.runtime} source for {cell.model}"
+        for step in self.study.optimizations[cell.optimization].passes:
+            runtimes = PASSES[step.name].runtimes
+            if cell.runtime not in runtimes:
+                return "unsupported", f"{step.name} works in {', '.join(runtimes)}, not in {cell.runtime}"
+        return None
+
+    @cached_property
+    def batch_sizes(self) -> dict[Cell, dict[int, str]]:
+        """For each cell that has something to measure: its batch sizes, with the reason where one is not."""
+        sizes: dict[Cell, dict[int, str]] = {}
+        for combination in self.combinations:
+            sizes.setdefault(combination.cell, {})[combination.batch_size] = combination.reason
+        return {cell: found for cell, found in sizes.items() if not all(found.values())}
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The cells that have something to measure."""
+        return list(self.batch_sizes)
+
+    @cached_property
+    def targets(self) -> list[tuple[str, str]]:
+        """The (device, runtime) pairs that have something to measure; each is one measuring rule."""
+        return sorted({(cell.device, cell.runtime) for cell in self.cells})
+
+    @cached_property
+    def devices(self) -> list[str]:
+        """The devices that have something to measure."""
+        return sorted({cell.device for cell in self.cells})
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The models that have something to measure."""
+        return sorted({cell.model for cell in self.cells})
+
+    def rectangle(self, device: str, runtime: str) -> list[int]:
+        """All batch sizes that any cell of a target has: every cell's rule outputs, since a rule's are fixed."""
+        sizes = (set(self.batch_sizes[c]) for c in self.cells if (c.device, c.runtime) == (device, runtime))
+        return sorted(set().union(*sizes))
+
+    def environment(self, device: str, runtime: str) -> str:
+        """The name of the environment in which a runtime drives a device."""
+        return self.study.devices[device].runtimes[runtime]
+
+    @cached_property
+    def prepare_environment(self) -> str:
+        """The environment with torch that makes checkpoints: a CPU's where the matrix has one."""
+        candidates = [
+            (self.study.devices[device].accelerator != "cpu", environment)
+            for device in self.devices
+            for runtime, environment in self.study.devices[device].runtimes.items()
+            if runtime == "torch"
+        ]
+        return min(candidates)[1] if candidates else FALLBACK_PREPARE_ENVIRONMENT
+
+    @cached_property
+    def environments(self) -> dict[str, list[str]]:
+        """Every environment that is wanted, with the devices that use it; none: wanted whatever there is."""
+        users: dict[str, set[str]] = {}
+        for device in self.devices:
+            for runtime in self.runtimes_of(device):
+                users.setdefault(self.environment(device, runtime), set()).add(device)
+        users.setdefault(self.prepare_environment, set())
+        return {name: sorted(devices) for name, devices in sorted(users.items())}
+
+    def runtimes_of(self, device: str) -> list[str]:
+        """The runtimes that the matrix measures on a device."""
+        return sorted({cell.runtime for cell in self.cells if cell.device == device})
+
+    def session_passes(self, optimization: str) -> list[dict[str, Any]]:
+        """The passes that the worker applies, as plain data."""
+        return self._passes(optimization, "session")
+
+    def artifact_passes(self, optimization: str) -> list[dict[str, Any]]:
+        """The passes that make a checkpoint, as plain data."""
+        return self._passes(optimization, "artifact")
+
+    def _passes(self, optimization: str, kind: str) -> list[dict[str, Any]]:
+        passes = self.study.optimizations[optimization].passes
+        return [step.model_dump(mode="json", by_alias=True) for step in passes if PASSES[step.name].kind == kind]
+
+    def artifact(self, optimization: str) -> str:
+        """The name of what an optimization's artifact passes make; empty where it has none."""
+        return artifact_name(self.artifact_passes(optimization))
+
+    @cached_property
+    def artifacts(self) -> dict[str, list[dict[str, Any]]]:
+        """The artifacts of the study by name, with the passes that make them."""
+        named = {self.artifact(name): self.artifact_passes(name) for name in self.study.optimizations}
+        return {name: passes for name, passes in named.items() if name}
+
+    def weights_directory(self, cell: Cell) -> str:
+        """Where the checkpoint of a cell lies."""
+        return weights_directory(cell.model, self.artifact(cell.optimization))
+
+    def job(self, cell: Cell, round: int, batch_sizes: Iterable[int] | None = None) -> dict[str, Any]:
+        """What a supervisor needs to measure a cell once (see `hwfit.worker.job`).
+
+        Without `batch_sizes` it is the first look: all of the target's, those that this cell lacks marked.
+        """
+        device = self.study.devices[cell.device]
+        model = self.study.models[cell.model]
+        measurement = self.study.config.measurement
+        sizes = self.rectangle(cell.device, cell.runtime) if batch_sizes is None else sorted(batch_sizes)
+        reasons = {size: self.batch_sizes[cell].get(size, NOT_IN_MATRIX) for size in sizes}
+        return {
+            "cell": asdict(cell),
+            "round": round,
+            "task": model.task,
+            "source": model.sources[cell.runtime].model_dump(mode="json", exclude_none=True),
+            "passes": self.session_passes(cell.optimization),
+            "batch_sizes": sizes,
+            "excluded": {str(size): reason for size, reason in reasons.items() if reason},
+            "accelerator": device.accelerator,
+            "index": device.index,
+            "threads": device.threads,
+            "memory_limit_mb": device.memory_limit_mb,
+            "measurement": measurement.model_dump(
+                mode="json", include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds"}
+            ),
+            "profiles": PROFILES,
+            "model_directory": model_directory(cell.model),
+            "weights_directory": self.weights_directory(cell),
+            "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
+            "probe_file": probe_file(cell.device),
+        }
+
+    def priority(self, cell: Cell, round: int) -> float:
+        """Cells in an order that is random and the same each time, round after round.
+
+        What drifts over a sweep (heat, neighbours) then falls on no model or runtime in particular.
+        """
+        place = int(fingerprint("order", round, asdict(cell))[:8], 16) / 16**8
+        return -round - place
+
+    def first_looks(self, device: str | None = None) -> list[str]:
+        """The profiles of every cell's first rounds, of one device or of all."""
+        return [
+            str(profile_path(PROFILES, cell, round, batch_size))
+            for cell in self.cells
+            if device in (None, cell.device)
+            for round in range(self.study.config.measurement.rounds)
+            for batch_size in self.rectangle(cell.device, cell.runtime)
+        ]
+
+    def public_study(self) -> str:
+        """The study as JSON, without the credentials that a tracking URI may hold."""
+        data = self.study.model_dump(mode="json", by_alias=True)
+        data["config"]["tracking"]["uri"] = mask_credentials(data["config"]["tracking"]["uri"])
+        return json.dumps(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as `results/plan.json` holds it."""
+        return {
+            "study": json.loads(self.public_study()),
+            "combinations": [combination.to_dict() for combination in self.combinations],
+        }
+
+    # What Snakemake asks of a target's rule: functions of the wildcards.
+
+    def model(self, name: str) -> str:
+        """A model of models.yaml as JSON."""
+        return self.study.models[name].model_dump_json(exclude_none=True)
+
+    def weights_card(self, device: str, runtime: str) -> Callable[[Any], str]:
+        """The card of the checkpoint that a target's cell runs."""
+        return lambda wildcards: f"{self.weights_directory(cell_of(device, runtime, wildcards))}/card.json"
+
+    def job_of(self, device: str, runtime: str) -> Callable[[Any], str]:
+        """The job of a target's cell, as JSON."""
+        return lambda wildcards: json.dumps(
+            self.job(cell_of(device, runtime, wildcards), int(wildcards.round)), sort_keys=True
+        )
+
+    def priority_of(self, device: str, runtime: str) -> Callable[[Any], float]:
+        """The priority of a target's cell."""
+        return lambda wildcards: self.priority(cell_of(device, runtime, wildcards), int(wildcards.round))
+
+
+def cell_of(device: str, runtime: str, wildcards: Any) -> Cell:
+    """The cell of a target that wildcards name."""
+    return Cell(wildcards.model, device, runtime, wildcards.optimization, wildcards.scenario)
+
+
+def is_excluded(cell: Cell, batch_size: int, exclusions: Iterable[Exclusion]) -> bool:
+    """Whether some exclusion matches in every key it gives."""
+    actual = asdict(cell) | {"batch_size": batch_size}
+    return any(
+        all(actual[key] == value for key, value in exclusion.model_dump(exclude_none=True).items())
+        for exclusion in exclusions
+    )
+
+
+def artifact_name(passes: list[dict[str, Any]]) -> str:
+    """A name for what artifact passes make, shared by the optimizations that have the same; empty for none."""
+    return "-".join([step["pass"] for step in passes] + [fingerprint(passes)[:8]]) if passes else ""
+
+
+def weights_directory(model: str, artifact: str) -> str:
+    """Where a model's checkpoint lies: its own, or the one that artifact passes made."""
+    return f"{RESULTS}/artifacts/{model}/{artifact}" if artifact else model_directory(model)
+
+
+def model_directory(model: str) -> str:
+    """Where a model's checkpoint, card and evaluation set lie."""
+    return f"{RESULTS}/models/{model}"
+
+
+def environment_file(name: str) -> str:
+    """What is known of an environment."""
+    return f"{RESULTS}/environments/{name}.json"
+
+
+def probe_file(device: str) -> str:
+    """What a device's probe found."""
+    return f"{RESULTS}/devices/{device}/probe.json"
+
+
+def inventory_file(device: str) -> str:
+    """What a device's inventory found."""
+    return f"{RESULTS}/devices/{device}/inventory.json"
+
+
+def data_file(data: str) -> str:
+    """Where a model's inputs lie: a data set that the workflow writes, or a user's own file."""
+    return f"{RESULTS}/data/{data}.npz" if data in DATASETS else data
+
+
+def rule_name(name: str) -> str:
+    """A name as Snakemake allows it in the name of a rule; no two names of a config share one."""
+    return name.replace("_", "__").replace("-", "_").replace(".", "___")
+
+
+def mask_credentials(uri: str) -> str:
+    """A URI with the user and the password in it, if any, made unreadable."""
+    return re.sub(r"://[^/@]*@", "://***@", uri)

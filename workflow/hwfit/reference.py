@@ -1,0 +1,86 @@
+"""The reference of every config key, made from the JSON schemas: the tables in config/README.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hwfit import schemas
+
+BEGIN = "<!-- reference: made by `python -m hwfit.generated --write` -->"
+END = "<!-- end of reference -->"
+
+
+def inserted(page: str) -> str:
+    """A page with the reference between its two markers made anew."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+
+
+def reference() -> str:
+    """Tables of every key of the four files: type and limits, default, meaning."""
+    return "\n".join(line for file in schemas.ADAPTERS for line in _file(file))
+
+
+def _file(file: str) -> Iterator[str]:
+    root = schemas.schema(file)
+    yield f"### {file}.yaml\n"
+    if file == "config":
+        yield from _table(root, root, "")
+    else:
+        (entry,) = root["patternProperties"].values()
+        yield f"A mapping. Each key is {schemas.NAME_MEANING}.\n"
+        yield from _sections(root, entry, "<name>")
+
+
+def _table(root: Mapping[str, Any], section: Mapping[str, Any], path: str) -> Iterator[str]:
+    """A table of a section's keys, then those of the sections below it."""
+    yield "| key | default | allowed | meaning |"
+    yield "|---|---|---|---|"
+    required = section.get("required", [])
+    for key, node in section["properties"].items():
+        default = "required" if key in required else _default(node)
+        cells = (f"`{key}`", default, _allowed(root, node), node.get("description", ""))
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    yield ""
+    for key, node in section["properties"].items():
+        yield from _sections(root, node, f"{path}.{key}" if path else key)
+
+
+def _sections(root: Mapping[str, Any], node: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Tables of the sections that a value is made of, of several where they are alternatives."""
+    if "$ref" in node:
+        section = schemas.target(root, node)
+        yield f"#### `{path}`\n"
+        yield section.get("description", "").replace("\n", " ") + "\n"
+        yield from _table(root, section, path)
+    elif "discriminator" in node:
+        key = node["discriminator"]["propertyName"]
+        for name, target in node["discriminator"]["mapping"].items():
+            yield from _sections(root, {"$ref": target}, f"{path} with {key}: {name}")
+    elif alternatives := node.get("oneOf") or node.get("anyOf"):
+        # The one mapping of the matrix is described by the list of them.
+        described = [choice for choice in alternatives if "$ref" in choice][:1]
+        for choice in described:
+            yield from _sections(root, choice, path)
+    elif "items" in node:
+        yield from _sections(root, node["items"], f"{path}[]")
+    elif isinstance(entries := node.get("additionalProperties"), Mapping):
+        yield from _sections(root, entries, f"{path}.<{'runtime' if path.endswith('s') else 'name'}>")
+
+
+def _allowed(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    text = schemas.allowed(root, node)
+    keys = " with the keys "
+    return text[: text.index(keys)] + ", see below" if keys in text else text
+
+
+def _default(node: Mapping[str, Any]) -> str:
+    default = node.get("default")
+    if default is None:
+        return "none"
+    if isinstance(default, dict):
+        return "see below"
+    return f"`{json.dumps(default)}`" if isinstance(default, (list, str)) else f"`{default:g}`"

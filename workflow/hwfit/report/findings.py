@@ -1,0 +1,227 @@
+"""What the rows say, in sentences and small tables: optimizations, coverage, validity, the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from hwfit.records import STATUSES, TRUST_BREAKING_FLAGS
+from hwfit.report import numbers
+from hwfit.report.language import Language
+from hwfit.report.numbers import number
+from hwfit.report.table import values_of
+
+REASONS_SHOWN = 12
+GRID_DEVICES = 40
+# What must never reach a page that people pass on: `user:password@` and secret parameters of a URI.
+CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]*@|(?<=[?&])[^=&\s]*(?:password|token|secret|key)[^=&\s]*=[^&\s'\"]*", re.I)
+
+
+def optimization_effects(rows: pd.DataFrame, words: Language) -> list[dict[str, str]]:
+    """For each model, device, runtime and optimization one sentence: whether it pays here.
+
+    It pays at a batch size when the whole interval of its speedup lies above 1.
+    """
+    effects = []
+    compared = rows[rows["speedup"].notna()]
+    for (model, device, runtime, optimization), group in compared.groupby(
+        ["model", "device", "runtime", "optimization"], sort=False
+    ):
+        kind, sentence = effect(group.sort_values("batch_size"), words)
+        effects.append(
+            {
+                "model": model,
+                "device": device,
+                "runtime": runtime,
+                "optimization": optimization,
+                "kind": kind,
+                "where": words("effects.where", device=device, runtime=runtime).unescape(),
+                "text": sentence,
+            }
+        )
+    ranks = {"slower": 0, "same": 1, "limits": 2, "mixed": 3, "pays": 4}
+    return sorted(effects, key=lambda each: ranks[each["kind"]])
+
+
+def effect(group: pd.DataFrame, words: Language) -> tuple[str, str]:
+    """The kind of an effect and its sentence, as plain text, for one cell's batch sizes."""
+    low = group["speedup_low"].fillna(group["speedup"])
+    high = group["speedup_high"].fillna(group["speedup"])
+    faster, slower = group[low > 1], group[high < 1]
+    sizes = [numbers.count(size) for size in faster["batch_size"]]
+    if faster.empty:
+        kind = "slower" if len(slower) == len(group) else "same"
+    elif (faster["standing"] == "out").all():
+        kind = "limits"
+    else:
+        kind = "pays" if len(faster) == len(group) else "mixed"
+    others = group.drop(faster.index)
+    return kind, words(
+        f"effects.{kind}",
+        range=times(group["speedup"]),
+        faster=times(faster["speedup"]),
+        sizes=words.listing(sizes),
+        others=words.listing([numbers.count(size) for size in others["batch_size"]]),
+        rest=times(others["speedup"]),
+        quality=quality(group, words),
+    ).unescape()
+
+
+def times(values: pd.Series) -> str:
+    """A range of factors: 0.73–0.95×."""
+    if values.empty:
+        return ""
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return f"{low}×" if low == high else f"{low}–{high}×"
+
+
+def quality(group: pd.DataFrame, words: Language) -> str:
+    """The worst accuracy and fidelity of a cell, since speed is never told without them."""
+    facts = []
+    if group["accuracy_drop"].notna().any():
+        facts.append(words("effects.drop", points=numbers.points(group["accuracy_drop"].max())))
+    if group["fidelity"].notna().any():
+        facts.append(words("effects.fidelity", share=numbers.share(group["fidelity"].min())))
+    return words.listing(facts) if facts else words("effects.unknown_quality")
+
+
+def coverage(rows: pd.DataFrame, words: Language) -> dict[str, Any]:
+    """How much of the matrix was measured, and what stood in the way of the rest."""
+    counts = rows["status"].value_counts()
+    statuses = [
+        {
+            "name": status,
+            "label": words.find("statuses", status) or status,
+            "count": int(counts[status]),
+            "share": counts[status] / len(rows),
+        }
+        for status in [*STATUSES, *sorted(set(counts.index) - set(STATUSES))]
+        if counts.get(status)
+    ]
+    left_out = rows[rows["status"] != "ok"]
+    reasons = [
+        {
+            "status": words.find("statuses", status) or status,
+            "reason": reason or words("coverage.no_reason"),
+            "count": len(group),
+            "where": where(group),
+        }
+        for (status, reason), group in left_out.groupby(["status", "reason"], sort=False)
+    ]
+    reasons.sort(key=lambda each: -each["count"])
+    return {
+        "statuses": statuses,
+        "reasons": reasons[:REASONS_SHOWN],
+        "more_reasons": max(0, len(reasons) - REASONS_SHOWN),
+        "grid": grid(rows),
+        "rejected": int((rows["verdict"] == "rejected").sum()),
+    }
+
+
+def where(group: pd.DataFrame) -> str:
+    """The devices, runtimes and optimizations that a group of rows is about, as far as they are few."""
+    parts = []
+    for column in ("device", "runtime", "optimization"):
+        values = values_of(group, column)
+        if len(values) <= 3:
+            parts.append(", ".join(values))
+    return " · ".join(part for part in parts if part)
+
+
+def grid(rows: pd.DataFrame) -> dict[str, Any] | None:
+    """Measured combinations of each device and runtime, or None where it would be too long to read."""
+    devices, runtimes = values_of(rows, "device"), values_of(rows, "runtime")
+    if not devices or len(devices) > GRID_DEVICES:
+        return None
+    planned = rows.groupby(["device", "runtime"]).size()
+    measured = rows[rows["status"] == "ok"].groupby(["device", "runtime"]).size()
+    cells = {
+        device: [
+            (int(measured.get((device, runtime), 0)), int(planned.get((device, runtime), 0)))
+            for runtime in runtimes
+        ]
+        for device in devices
+    }
+    return {"runtimes": runtimes, "cells": cells}
+
+
+def validity(rows: pd.DataFrame, words: Language) -> dict[str, Any]:
+    """How many measurements can be trusted, and each flag with what it means."""
+    measured = rows[rows["status"] == "ok"]
+    flags = measured["flags"].str.split().explode().dropna().value_counts()
+    listed = [
+        {
+            "code": code,
+            "count": int(count),
+            "breaks_trust": code in TRUST_BREAKING_FLAGS,
+            "meaning": words.find("flags", code) or words("validity.unknown_flag"),
+        }
+        for code, count in flags.items()
+    ]
+    listed.sort(key=lambda each: (not each["breaks_trust"], -each["count"], each["code"]))
+    return {"measured": len(measured), "distrusted": int((~measured["valid"]).sum()), "flags": listed}
+
+
+def environment(inventories: Mapping[str, Mapping[str, Any]], words: Language) -> list[dict[str, Any]]:
+    """Each device as its inventory tells it; what it does not tell is left out."""
+    devices = []
+    for name, inventory in inventories.items():
+        facts = [
+            (words(f"environment.{key}"), str(value))
+            for key in ("name", "accelerator", "identity", "driver", "cores")
+            if (value := inventory.get(key)) is not None
+        ]
+        if number(inventory.get("memory_mb")) is not None:
+            facts.append((words("environment.memory"), f"{numbers.count(inventory['memory_mb'])} MB"))
+        for peak, value in (inventory.get("peaks") or {}).items():
+            label = words.find("environment.peaks", peak) or peak
+            facts.append((label, numbers.figure(value)))
+        sensors = [str(sensor) for sensor in inventory.get("sensors") or []]
+        facts.append((words("environment.sensors"), ", ".join(sensors) or words("environment.no_sensors")))
+        runtimes = [
+            (runtime, runtime_state(found, words))
+            for runtime, found in (inventory.get("runtimes") or {}).items()
+        ]
+        devices.append(
+            {
+                "device": name,
+                "available": inventory.get("status", "ok") == "ok",
+                "reason": inventory.get("reason") or "",
+                "facts": facts,
+                "runtimes": runtimes,
+                "cpu_flags": " ".join(str(flag) for flag in inventory.get("cpu_flags") or []),
+            }
+        )
+    return devices
+
+
+def runtime_state(found: Any, words: Language) -> str:
+    """A runtime's version, or why there is none."""
+    if not isinstance(found, Mapping):
+        return str(found)
+    status = found.get("status", "ok")
+    if status == "ok":
+        return str(found.get("runtime_version") or "")
+    label = words.find("statuses", status) or status
+    return f"{label}: {found['reason']}" if found.get("reason") else str(label)
+
+
+def energy_note(
+    rows: pd.DataFrame, inventories: Mapping[str, Mapping[str, Any]], words: Language
+) -> str | None:
+    """One line where nothing measured energy: why, and how to have it."""
+    if rows["energy_j_per_sample"].notna().any():
+        return None
+    found = any(inventory.get("sensors") for inventory in inventories.values())
+    return words("energy.unused" if found else "energy.no_sensor")
+
+
+def config_text(plan: Mapping[str, Any]) -> str:
+    """The resolved config as YAML, without credentials."""
+    config = plan.get("config") or {}
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    return CREDENTIALS.sub("…", text)

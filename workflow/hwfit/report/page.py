@@ -1,0 +1,218 @@
+"""The page itself: template, style, scripts and data in one file that cannot reach the network."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import altair
+import jinja2
+import pandas as pd
+import vl_convert
+from markupsafe import Markup
+
+from hwfit.records import COLUMNS
+from hwfit.report import charts, findings, numbers
+from hwfit.report.language import Language
+from hwfit.report.numbers import number
+from hwfit.report.table import DERIVED, as_json, script_json, values_of
+from hwfit.report.verdicts import cards
+
+# The Vega-Lite that altair writes, as vl-convert names it: 6.4.
+VEGA_LITE = altair.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+# What a reader wants first; the rest waits behind the column button, in a row's details and in the CSV.
+DEFAULT_COLUMNS = (
+    "model",
+    "device",
+    "runtime",
+    "optimization",
+    "batch_size",
+    "verdict",
+    "status",
+    "throughput_samples_per_s",
+    "latency_p50_ms",
+    "latency_p90_ms",
+    "accuracy",
+    "fidelity",
+    "peak_memory_mb",
+    "flags",
+    "reason",
+)
+ENERGY_COLUMNS = ("energy_j_per_sample", "cost_usd_per_million")
+FILTER_COLUMNS = ("model", "device", "runtime", "optimization", "status", "verdict")
+
+
+def render(
+    rows: pd.DataFrame,
+    recommendation: Mapping[str, Any],
+    inventories: Mapping[str, Mapping[str, Any]],
+    plan: Mapping[str, Any],
+    words: Language,
+) -> str:
+    """The report's HTML. `rows` come from `table.prepare`."""
+    scripts = [vega_script(), table_script(), package_file("report.js")]
+    template = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    ).from_string(package_file("report.html"))
+    return template.render(
+        words=words,
+        policy=content_security_policy(scripts),
+        style=Markup(table_style() + package_file("report.css")),
+        scripts=[Markup(script) for script in scripts],
+        data=Markup(script_json(page_data(rows, recommendation, words))),
+        recommendation=recommendation,
+        goal=goal(recommendation, words),
+        counts=counts(rows, recommendation, words),
+        cards=cards(recommendation, words),
+        models=values_of(rows, "model"),
+        measured_models=values_of(rows[rows["drawn"]], "model"),
+        legend=legend(rows),
+        filters={column: values_of(rows, column) for column in FILTER_COLUMNS},
+        coverage=findings.coverage(rows, words) if len(rows) else None,
+        validity=findings.validity(rows, words),
+        devices=findings.environment(inventories, words),
+        energy_note=findings.energy_note(rows, inventories, words),
+        config=findings.config_text(plan),
+    )
+
+
+def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> dict[str, Any]:
+    """What `report.js` reads."""
+    shown = DEFAULT_COLUMNS
+    shown += tuple(column for column in ENERGY_COLUMNS if rows[column].notna().any())
+    first = [column for column in shown if column in COLUMNS]
+    order = [*first, *(column for column in COLUMNS if column not in first)]
+    return {
+        "language": words.code,
+        "columns": [
+            {
+                "name": column,
+                "label": words(f"columns.{column}"),
+                "kind": numbers.kind(column),
+                "shown": column in shown,
+            }
+            for column in COLUMNS
+        ],
+        "derived": DERIVED,
+        "order": order,
+        "rows": as_json(rows),
+        "charts": charts.build(rows, recommendation.get("constraints") or {}, words),
+        "effects": findings.optimization_effects(rows, words),
+        "words": words.section("browser") | {
+            "statuses": words.section("statuses"),
+            "verdicts": words.section("verdicts"),
+        },
+        "table_words": words.section("table.words"),
+    }
+
+
+def goal(recommendation: Mapping[str, Any], words: Language) -> Markup:
+    """What was sought, under which limits, in one sentence."""
+    objective = str(recommendation.get("objective", "throughput"))
+    wish = words.find("objectives", objective) or objective
+    limits = []
+    for name, value in (recommendation.get("constraints") or {}).items():
+        if number(value) is None:
+            continue
+        is_share = name in ("max_accuracy_drop", "min_fidelity")
+        shown = (numbers.points if name == "max_accuracy_drop" else numbers.share if is_share else numbers.figure)(value)
+        if words.find("limits", name):
+            limits.append(words(f"limits.{name}", value=shown))
+        else:
+            limits.append(Markup("{} {}").format(name, numbers.figure(value)))
+    return words("goal", objective=wish, limits=words.listing(limits)) if limits else words("goal_free", objective=wish)
+
+
+def counts(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> list[Markup]:
+    """The size of the study: combinations, measured ones, time."""
+    facts = [
+        words("counts.combinations", count=numbers.count(len(rows))),
+        words("counts.measured", count=numbers.count((rows["status"] == "ok").sum())),
+    ]
+    seconds = number(recommendation.get("seconds_measured"))
+    if seconds:
+        facts.append(
+            words("counts.minutes", count=f"{seconds / 60:,.0f}")
+            if seconds >= 90
+            else words("counts.seconds", count=f"{seconds:.0f}")
+        )
+    return facts
+
+
+def legend(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The filter groups of the charts, which are their legend too."""
+    drawn = rows[rows["drawn"]]
+    known = charts.marks(rows)
+    groups = []
+    for column in ("device", "runtime", "optimization"):
+        entries = []
+        for name in values_of(drawn, column):
+            entries.append(
+                {
+                    "name": name,
+                    "colour": known["runtime"].get(name, "currentColor") if column == "runtime" else "currentColor",
+                    "shape": charts.SHAPES[0] if column == "runtime" else known["optimization"].get(name),
+                    "has_mark": column != "device",
+                }
+            )
+        groups.append({"column": column, "entries": sorted(entries, key=lambda each: sort_key(each, known))})
+    return groups
+
+
+def sort_key(entry: Mapping[str, Any], known: Mapping[str, Mapping[str, str]]) -> int:
+    """Optimizations in the order of their shapes, all else by name."""
+    order = list(known["optimization"])
+    return order.index(entry["name"]) if entry["name"] in order else 0
+
+
+def content_security_policy(scripts: list[str]) -> str:
+    """Nothing but these very scripts, styles in the page, and images made in it: no network at all."""
+    hashes = " ".join(
+        "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def package_file(name: str) -> str:
+    """A text file of this package."""
+    return (files("hwfit.report") / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def vega_script() -> str:
+    """Vega, Vega-Lite and vega-embed as one module that leaves `vegaEmbed` on the window."""
+    return safe_in_script(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+
+
+@functools.cache
+def table_script() -> str:
+    """DataTables as itables ships it: a module whose default export goes to the window."""
+    bundle = (files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8")
+    exported = re.search(r"\bexport\{([^}]*)\};?", bundle)
+    assert exported, "itables ships its bundle as a module"
+    name = re.search(r"([\w$]+) as default", exported[1])
+    assert name, "the bundle's default export is DataTables"
+    script = bundle[: exported.start()] + f"window.DataTable={name[1]};" + bundle[exported.end() :]
+    return safe_in_script(script)
+
+
+def table_style() -> str:
+    """The stylesheet that belongs to `table_script`."""
+    return (files("itables") / "html" / "dt_bundle.css").read_text(encoding="utf-8")
+
+
+def safe_in_script(script: str) -> str:
+    """A library's script, checked to survive inside a script element as it is: its hash depends on it."""
+    if "</script" in script.lower() or "\r" in script:
+        raise ValueError("a bundled script cannot be put inline as it is")
+    # After '<!--' a parser reads '<script' differently. Both libraries have it in strings and expressions only.
+    return script.replace("<!--", "\\x3c!--")

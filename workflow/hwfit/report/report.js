@@ -1,0 +1,329 @@
+// The report's own script: the charts follow the filters, the table is DataTables, a row opens to all it knows.
+// Whatever comes from data goes into the page as text, never as markup.
+
+const page = JSON.parse(document.getElementById("data").textContent);
+const { words } = page;
+const names = [...page.columns.map((column) => column.name), ...page.derived];
+const at = Object.fromEntries(names.map((name, index) => [name, index]));
+const kinds = Object.fromEntries(page.columns.map((column) => [column.name, column.kind]));
+const labels = Object.fromEntries(page.columns.map((column) => [column.name, column.label]));
+
+// --- Values as text: the same rules as numbers.py ---------------------------------------------------------
+
+const MISSING = "–";
+const three = new Intl.NumberFormat("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+const tiny = new Intl.NumberFormat("en", { notation: "scientific", maximumFractionDigits: 2 });
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const four = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const two = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
+
+const write = {
+  text: (value) => value || MISSING,
+  truth: (value) => (value ? words.is_true : words.is_false),
+  count: (value) => whole.format(value),
+  share: (value) => `${four.format(100 * value)}%`,
+  points: (value) => two.format(100 * value).replace("-", "−"),
+  figure: (value) =>
+    value === 0 ? "0" : (Math.abs(value) < 1e-4 ? tiny : three).format(value).replace("-", "−"),
+};
+
+function shown(name, value) {
+  if (value === null || value === undefined || value === "") return MISSING;
+  if (name === "status") return words.statuses[value] ?? value;
+  if (name === "verdict") return words.verdicts[value] ?? value;
+  return write[kinds[name]](value);
+}
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+// --- Charts -----------------------------------------------------------------------------------------------
+
+const drawn = page.rows.filter((row) => row[at.drawn]);
+const views = {};
+const chosen = { device: new Set(), runtime: new Set(), optimization: new Set() };
+const modelSelect = document.getElementById("chart-model");
+
+function tip(row) {
+  const value = (name) => shown(name, row[at[name]]);
+  const range = (low, high) =>
+    row[at[low]] === null || row[at[high]] === null ? "" : ` (${shown(low, row[at[low]])} – ${shown(high, row[at[high]])})`;
+  const { figure } = write;
+  const rates = row[at.throughput_low] === null ? "" : ` (${figure(row[at.throughput_low])} – ${figure(row[at.throughput_high])})`;
+  const told = {};
+  for (const name of ["device", "runtime", "optimization", "batch_size"]) told[labels[name]] = value(name);
+  told[labels.throughput_samples_per_s] = value("throughput_samples_per_s") + rates;
+  told[labels.latency_p50_ms] = value("latency_p50_ms") + range("latency_p50_ci_low_ms", "latency_p50_ci_high_ms");
+  told[labels.accuracy] = value("accuracy");
+  told[labels.fidelity] = value("fidelity");
+  told[labels.verdict] = value("verdict");
+  if (row[at.reason]) told[labels.reason] = row[at.reason];
+  return told;
+}
+
+function asDatum(row) {
+  const datum = Object.fromEntries(names.map((name, index) => [name, row[index]]));
+  datum.tip = tip(row);
+  return datum;
+}
+
+function matches(entry) {
+  return Object.entries(chosen).every(([column, values]) => !values.size || values.has(entry[column]));
+}
+
+function visibleRows() {
+  return drawn.filter((row) => row[at.model] === modelSelect.value).map(asDatum).filter(matches);
+}
+
+// Ticks on round numbers: 1-2-5 over decades, even steps where the range is short.
+function ticks(rows, { columns, include = [], each = false, linear = false }) {
+  const values = rows.flatMap((row) => columns.map((name) => row[name])).filter((value) => value !== null);
+  values.push(...include);
+  if (each) return [...new Set(values)].sort((a, b) => a - b);
+  const low = values.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  if (!(high > low)) return values.slice(0, 1);
+  const within = (list) => list.filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9));
+  const decades = linear ? 0 : Math.log10(high / low);
+  if (decades < 0.6) {
+    const unit = 10 ** Math.floor(Math.log10((high - low) / 2));
+    const step = unit * [1, 2, 5, 10].find((factor) => (high - low) / (unit * factor) <= 6);
+    const count = Math.floor((high - low) / step) + 2;
+    const first = Math.ceil(low / step);
+    return within(Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12))));
+  }
+  const factors = decades < 1.3 ? [1, 1.5, 2, 3, 5, 7] : decades < 3.5 ? [1, 2, 5] : [1];
+  const start = Math.floor(Math.log10(low));
+  const exponents = Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => start + i);
+  return within(exponents.flatMap((exponent) => factors.map((factor) => Number(`${factor}e${exponent}`))));
+}
+
+// A chart hides when its model has nothing to say to it: no optimization, or no labelled data.
+const needs = { speedup: "speedup", lost: "quality_lost", accuracy: "accuracy", fidelity: "fidelity" };
+
+async function drawChart(name, rows) {
+  const spec = page.charts[name];
+  const chart = document.getElementById(`chart-${name}`);
+  const lines = new Set(rows.filter((row) => row.speedup !== null).map((row) => `${row.optimization} ${row.runtime}`));
+  const height = spec.usermeta.row_height ? spec.usermeta.row_height * (lines.size + 2) : spec.height;
+  const params = Object.entries(spec.usermeta.ticks).map(([axis, rule]) => ({ name: axis, value: ticks(rows, rule) }));
+  if (views[name]) {
+    for (const { name: axis, value } of params) views[name].signal(axis, value);
+    await views[name].height(height).data("rows", rows).resize().runAsync();
+  } else {
+    // Vega's interpreter (ast) evaluates expressions without eval, which the page's policy forbids.
+    const options = { mode: "vega-lite", actions: false, ast: true, renderer: "svg" };
+    views[name] = (await window.vegaEmbed(chart, { ...spec, height, params, datasets: { rows } }, options)).view;
+    await new Promise((resume) => setTimeout(resume));
+  }
+}
+
+async function draw() {
+  const rows = visibleRows();
+  document.getElementById("nothing-matches").hidden = rows.length > 0;
+  for (const name of Object.keys(page.charts)) {
+    const speaks = rows.some((row) => !needs[name] || row[needs[name]] !== null);
+    document.getElementById(`figure-${name}`).hidden = !speaks;
+    if (speaks) await drawChart(name, rows);
+  }
+  for (const block of document.querySelectorAll("#charts .block")) {
+    block.hidden = !block.querySelector("figure:not([hidden])");
+  }
+  tellEffects();
+  const distrusted = page.rows.filter(
+    (row) => row[at.model] === modelSelect.value && row[at.status] === "ok" && !row[at.drawn],
+  ).length;
+  document.getElementById("charts-note").textContent = distrusted
+    ? words.not_drawn[distrusted === 1 ? "one" : "other"].replace("{count}", whole.format(distrusted))
+    : "";
+}
+
+const EFFECTS_SHOWN = 6;
+const moreEffects = document.getElementById("more-effects");
+
+function tellEffects() {
+  const told = page.effects.filter((effect) => effect.model === modelSelect.value && matches(effect));
+  const limit = moreEffects.dataset.all ? told.length : EFFECTS_SHOWN;
+  const lines = told.slice(0, limit).map((effect) => {
+    const line = element("li", { className: effect.kind });
+    line.dataset.mark = words.effect_kinds[effect.kind];
+    line.append(element("b", { textContent: effect.optimization }), effect.where, effect.text);
+    return line;
+  });
+  document.getElementById("effects").replaceChildren(...lines);
+  moreEffects.hidden = told.length <= EFFECTS_SHOWN;
+  moreEffects.textContent = moreEffects.dataset.all
+    ? words.fewer_effects
+    : words.more_effects.replace("{count}", whole.format(told.length));
+}
+
+function startCharts() {
+  modelSelect.addEventListener("change", draw);
+  for (const chip of document.querySelectorAll(".chips button")) {
+    chip.addEventListener("click", () => {
+      const values = chosen[chip.dataset.column];
+      const pressed = !values.delete(chip.dataset.value);
+      if (pressed) values.add(chip.dataset.value);
+      chip.setAttribute("aria-pressed", String(pressed));
+      chip.parentElement.classList.toggle("some", values.size > 0);
+      draw();
+    });
+  }
+  moreEffects.addEventListener("click", () => {
+    moreEffects.dataset.all = moreEffects.dataset.all ? "" : "yes";
+    tellEffects();
+  });
+  return draw();
+}
+
+// --- Table ------------------------------------------------------------------------------------------------
+
+function escaped(text) {
+  return String(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+function tableColumn(name) {
+  const column = page.columns[at[name]];
+  const isNumber = !["text", "truth"].includes(column.kind);
+  return {
+    name,
+    title: escaped(column.label),
+    data: at[name],
+    visible: column.shown,
+    type: isNumber ? "num" : "string",
+    searchable: !isNumber,
+    // Sorting, searching and the CSV see the value itself; only what is displayed is formatted, and escaped.
+    render: (value, use) => {
+      if (use === "display") return escaped(shown(name, value));
+      if (use === "sort" || use === "type") return value ?? (isNumber ? -Infinity : "");
+      return value ?? "";
+    },
+  };
+}
+
+function command(row) {
+  const value = (name) => row[at[name]];
+  const path = ["device", "runtime", "model", "optimization", "scenario"].map(value).join("/");
+  const file = `results/profiles/${path}/round1/bs${value("batch_size")}.json`;
+  return `snakemake --cores all --force '${file.replaceAll("'", "'\\''")}'`;
+}
+
+function rowDetails(row) {
+  const facts = element("dl", { className: "facts" });
+  for (const { name, label } of page.columns) {
+    const value = row[at[name]];
+    if (value === null || value === "") continue;
+    facts.append(
+      element("div", {}, element("dt", { textContent: label }), element("dd", { textContent: shown(name, value) })),
+    );
+  }
+  const code = element("pre", { tabIndex: 0 }, element("code", { textContent: command(row) }));
+  return element("div", { className: "row-details" }, facts, element("b", { textContent: words.repeat }), code);
+}
+
+function startTable() {
+  const opener = {
+    data: null,
+    name: "control",
+    title: `<span class="unseen">${escaped(words.actions)}</span>`,
+    className: "control",
+    orderable: false,
+    searchable: false,
+    defaultContent: `<button type="button" class="open-row" aria-expanded="false" aria-label="${escaped(words.details)}"><span aria-hidden="true">▸</span></button>`,
+  };
+  const columns = [opener, ...page.order.map(tableColumn)];
+  const csv = {
+    extend: "csvHtml5",
+    text: escaped(words.csv),
+    filename: "combinations",
+    exportOptions: {
+      columns: page.columns.map((column) => `${column.name}:name`),
+      orthogonal: "export",
+      stripHtml: false,
+      decodeEntities: false,
+      stripNewlines: false,
+      trim: false,
+      format: { header: (_, index) => page.order[index - 1] },
+    },
+  };
+  const table = new window.DataTable("#rows", {
+    data: page.rows,
+    columns,
+    order: [],
+    orderMulti: true,
+    pageLength: 25,
+    lengthMenu: [10, 25, 100, 500],
+    autoWidth: false,
+    deferRender: true,
+    language: page.table_words,
+    layout: {
+      topStart: { search: { placeholder: "" } },
+      topEnd: { buttons: [{ extend: "colvis", text: escaped(words.columns), columns: ":gt(0)" }, csv] },
+      bottomStart: ["info", "pageLength"],
+      bottomEnd: "paging",
+    },
+    createdRow: (node, row) => {
+      if (row[at.standing] === "pick") node.classList.add("pick");
+      if (row[at.status] !== "ok") node.classList.add("quiet");
+      const name = page.order.map((column) => row[at[column]]).slice(0, 5).join(" ");
+      node.querySelector(".open-row").setAttribute("aria-label", `${words.details}: ${name}`);
+    },
+  });
+  const scroller = table.table().node().parentElement;
+  Object.assign(scroller, { tabIndex: 0 });
+  scroller.setAttribute("role", "region");
+  scroller.setAttribute("aria-label", document.getElementById("table-title").textContent);
+
+  table.table().body().addEventListener("click", (event) => {
+    const button = event.target.closest(".open-row");
+    if (!button) return;
+    const row = table.row(button.closest("tr"));
+    const opens = !row.child.isShown();
+    if (opens) row.child(rowDetails(row.data()), "child").show();
+    else row.child.hide();
+    button.setAttribute("aria-expanded", String(opens));
+  });
+  for (const select of document.querySelectorAll(".table-filters select")) {
+    const column = table.column(`${select.dataset.column}:name`);
+    select.addEventListener("change", () => {
+      const wanted = select.value;
+      column.search.fixed("filter", wanted === "" ? null : (value) => value === wanted).draw();
+    });
+  }
+}
+
+// --- The page ---------------------------------------------------------------------------------------------
+
+function selectIn(select, value) {
+  select.value = value;
+  select.dispatchEvent(new Event("change"));
+}
+
+for (const link of document.querySelectorAll("a[data-model]")) {
+  link.addEventListener("click", () => {
+    const isChart = link.getAttribute("href") === "#charts";
+    selectIn(isChart ? modelSelect : document.querySelector('.table-filters [data-column="model"]'), link.dataset.model);
+  });
+}
+
+for (const button of document.querySelectorAll(".copy")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
+    const before = button.textContent;
+    button.textContent = words.copied;
+    setTimeout(() => (button.textContent = before), 1500);
+  });
+}
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+
+if (modelSelect) await startCharts();
+startTable();
+document.documentElement.dataset.ready = "yes";

@@ -1,0 +1,168 @@
+"""The rows of the report: the table as read, made safe, with what the charts derive from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hwfit.records import COLUMNS, VERDICTS
+from hwfit.report.numbers import COUNT_COLUMNS, TEXT_COLUMNS, number
+
+BASELINE = "baseline"
+IDENTITY = ("model", "device", "runtime", "optimization", "scenario", "batch_size")
+
+# What the charts need beside the table's own columns.
+DERIVED = (
+    "throughput_low",
+    "throughput_high",
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "quality_lost",
+    "quality_limit",
+    "accuracy_limit",
+    "drawn",
+    "standing",
+)
+# A measurement is never better known than this; the digits beyond only make the file larger.
+SIGNIFICANT_DIGITS = 7
+
+HIGHER_IS_BETTER = {"throughput": "throughput_samples_per_s"}
+LOWER_IS_BETTER = {
+    "latency": "latency_p50_ms",
+    "energy": "energy_j_per_sample",
+    "cost": "cost_usd_per_million",
+}
+
+
+def prepare(table: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFrame:
+    """The table with every column in place and typed, the derived ones added, the best rows first."""
+    rows = clean(table)
+    rows = rows.join(derive(rows, recommendation))
+    return in_reading_order(rows, str(recommendation.get("objective", "throughput")))
+
+
+def clean(table: pd.DataFrame) -> pd.DataFrame:
+    """Every column of `records.COLUMNS`: text without NaN, finite numbers or NaN, `valid` as a bool."""
+    rows = table.reindex(columns=list(COLUMNS)).reset_index(drop=True)
+    for column in COLUMNS:
+        if column in TEXT_COLUMNS:
+            rows[column] = rows[column].astype(object).where(rows[column].notna(), "").map(str).astype(object)
+        elif column == "valid":
+            rows[column] = rows[column].map(lambda value: str(value).lower() == "true").astype(bool)
+        else:
+            numbers = pd.to_numeric(rows[column], errors="coerce").astype(float)
+            rows[column] = numbers.where(np.isfinite(numbers))
+    return rows
+
+
+def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFrame:
+    """Intervals, speedups over the baseline, quality lost, and how each row stands against the limits."""
+    limits = recommendation.get("constraints") or {}
+    derived = pd.DataFrame(index=rows.index)
+    p50, low, high = (
+        rows[f"latency_{name}_ms"].where(lambda values: values > 0)
+        for name in ("p50", "p50_ci_low", "p50_ci_high")
+    )
+    derived["drawn"] = (rows["status"] == "ok") & rows["valid"] & p50.notna() & (rows["batch_size"] > 0)
+
+    # The interval is the median's; the mean that throughput is made of carries the same relative width.
+    derived["throughput_low"] = rows["throughput_samples_per_s"] * p50 / high
+    derived["throughput_high"] = rows["throughput_samples_per_s"] * p50 / low
+
+    key = ["model", "device", "runtime", "scenario", "batch_size"]
+    measured = pd.concat([rows[key], p50.rename("p50"), low.rename("low"), high.rename("high")], axis=1)
+    is_baseline = derived["drawn"] & (rows["optimization"] == BASELINE)
+    baselines = measured[is_baseline].drop_duplicates(key)
+    base = measured[key].merge(baselines, on=key, how="left").set_index(rows.index)
+    optimized = derived["drawn"] & ~is_baseline
+    # The widest ratio that both intervals allow: rather too wide than too sure.
+    derived["speedup"] = (base["p50"] / p50).where(optimized)
+    derived["speedup_low"] = (base["low"] / high).where(optimized)
+    derived["speedup_high"] = (base["high"] / low).where(optimized)
+
+    # Accuracy where the model has labelled data, fidelity elsewhere: one measure a model, in points.
+    has_accuracy = rows["accuracy_drop"].notna().groupby(rows["model"]).transform("any").astype(bool)
+    lost = rows["accuracy_drop"].where(has_accuracy, 1 - rows["fidelity"])
+    derived["quality_lost"] = 100 * lost.where(optimized)
+    drop_limit, fidelity_limit = number(limits.get("max_accuracy_drop")), number(limits.get("min_fidelity"))
+    derived["quality_limit"] = np.where(
+        has_accuracy,
+        np.nan if drop_limit is None else 100 * drop_limit,
+        np.nan if fidelity_limit is None else 100 * (1 - fidelity_limit),
+    )
+    reference = rows["accuracy"] + rows["accuracy_drop"]
+    derived["accuracy_limit"] = np.nan if drop_limit is None else reference - drop_limit
+    derived["standing"] = standing(rows, recommendation)
+    return derived[list(DERIVED)]
+
+
+def standing(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.Series:
+    """'pick' for a row that the recommendation names, 'out' for one that no limit lets through, else 'in'."""
+    stands = pd.Series("in", index=rows.index, dtype=object)
+    stands[rows["verdict"].isin(["rejected", "unproven"])] = "out"
+    picks = {
+        identity(entry["chosen"]) for entry in recommendation.get("models") or [] if entry.get("chosen")
+    }
+    if picks:
+        names = zip(*(rows[column] for column in IDENTITY), strict=True)
+        stands[[identity(dict(zip(IDENTITY, name, strict=True))) in picks for name in names]] = "pick"
+    return stands
+
+
+def identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What names a row, comparable between the table and the recommendation."""
+    return (*(str(row.get(column, "")) for column in IDENTITY[:-1]), number(row.get("batch_size")))
+
+
+def in_reading_order(rows: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """Models as they came; in each the chosen row first, then by verdict, then best first."""
+    ranks = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
+    if objective in LOWER_IS_BETTER:
+        score = rows[LOWER_IS_BETTER[objective]]
+    else:
+        score = -rows[HIGHER_IS_BETTER["throughput"]]
+    order = pd.DataFrame(
+        {
+            "model": pd.factorize(rows["model"])[0],
+            "pick": rows["standing"] != "pick",
+            "verdict": rows["verdict"].map(ranks).fillna(len(ranks)),
+            "score": score,
+        }
+    ).sort_values(["model", "pick", "verdict", "score"], kind="stable", na_position="last")
+    return rows.loc[order.index].reset_index(drop=True)
+
+
+def values_of(rows: pd.DataFrame, column: str) -> list[str]:
+    """A text column's values, in order of appearance, without the empty one."""
+    return [value for value in rows[column].unique() if value != ""]
+
+
+def as_json(rows: pd.DataFrame) -> list[list[Any]]:
+    """The rows as plain lists for the browser; what was not measured is null."""
+    columns = []
+    for name in (*COLUMNS, *DERIVED):
+        values = rows[name].tolist()
+        if name in TEXT_COLUMNS or name in ("valid", "drawn", "standing"):
+            columns.append(values)
+        elif name in COUNT_COLUMNS:
+            columns.append([None if value != value else round(value) for value in values])
+        else:
+            columns.append([None if value != value else shortened(value) for value in values])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def shortened(value: float) -> float | int:
+    """A number with no more digits than are worth sending."""
+    short = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    return int(short) if short.is_integer() and abs(short) < 1e15 else short
+
+
+def script_json(data: Any) -> str:
+    """JSON that may stand inside a script element: nothing in it can end the element."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

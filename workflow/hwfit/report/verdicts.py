@@ -1,0 +1,223 @@
+"""The verdict cards: what to run a model on, how fast and how right that is, and how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from hwfit.report import numbers
+from hwfit.report.language import Language
+from hwfit.report.numbers import MISSING, number
+from hwfit.report.table import HIGHER_IS_BETTER, LOWER_IS_BETTER
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A key figure: its name and unit, its value, and what to know about it."""
+
+    label: str
+    unit: str
+    value: str
+    note: str
+    is_objective: bool = False
+
+
+@dataclass
+class Card:
+    """All that a model's card shows."""
+
+    model: str
+    task: str
+    verdict: str
+    badge: str
+    headline: Markup
+    device_name: str
+    figures: list[Figure]
+    sentences: list[Markup]
+    others: list[Markup] = field(default_factory=list)
+    others_title: str = ""
+    launch: Mapping[str, str] | None = None
+
+
+def cards(recommendation: Mapping[str, Any], words: Language) -> list[Card]:
+    """A card for each model of the recommendation."""
+    return [card(entry, recommendation, words) for entry in recommendation.get("models") or []]
+
+
+def card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], words: Language) -> Card:
+    """The card of one model."""
+    chosen = entry.get("chosen")
+    verdict = entry.get("verdict")
+    if not chosen or verdict not in ("chosen", "provisional"):
+        verdict = "none"
+    tied = entry.get("tied") or []
+    objective = str(recommendation.get("objective", "throughput"))
+    summary = [Markup('<span lang="en">{}</span>').format(entry["summary"])] if entry.get("summary") else []
+    if verdict == "none":
+        headline, figures, sentences = words("verdict.none"), [], summary
+    else:
+        headline = words("verdict.headline", **named(chosen, words))
+        figures = key_figures(chosen, objective, recommendation.get("constraints") or {}, words)
+        sentences = doubts(entry, objective, words)
+        if verdict == "provisional":
+            sentences = [words("verdict.provisional"), *summary, *sentences]
+    misses = entry.get("nearest_misses") or []
+    others, title = [], ""
+    if tied:
+        others, title = [line(row, objective, words) for row in tied], words("verdict.tied_rows")
+    elif misses:
+        others, title = [missed(row, objective, words) for row in misses], words("verdict.nearest_misses")
+    return Card(
+        model=str(entry.get("model", "")),
+        task=words.find("tasks", str(entry.get("task"))) or str(entry.get("task") or ""),
+        verdict="tied" if verdict == "chosen" and tied else verdict,
+        badge=badge(verdict, entry, words),
+        headline=headline,
+        device_name=text(chosen.get("device_name")) if chosen else "",
+        figures=figures,
+        sentences=sentences,
+        others=others,
+        others_title=title,
+        launch=entry.get("launch") if verdict != "none" else None,
+    )
+
+
+def badge(verdict: str, entry: Mapping[str, Any], words: Language) -> str:
+    """A word or two for the corner of the card."""
+    probability = number(entry.get("probability_best"))
+    if verdict == "chosen" and entry.get("tied"):
+        return words("badge.tied")
+    if verdict == "chosen" and probability is not None:
+        return words("badge.sure", share=percent(probability))
+    return words(f"badge.{verdict}")
+
+
+def doubts(entry: Mapping[str, Any], objective: str, words: Language) -> list[Markup]:
+    """How sure the choice is, and what comes next to it."""
+    sentences = []
+    tied = entry.get("tied") or []
+    probability, margin = number(entry.get("probability_best")), number(entry.get("margin"))
+    if tied:
+        sentences.append(words("verdict.tied", count=len(tied)))
+    elif probability is not None:
+        sentences.append(words("verdict.probability", share=percent(probability)))
+    runner_up = entry.get("runner_up")
+    if runner_up and not tied:
+        key = "verdict.runner_up" if margin is None else "verdict.ahead"
+        ahead = MISSING if margin is None else percent(margin)
+        sentences.append(words(key, margin=ahead, row=line(runner_up, objective, words)))
+    elif not tied and not entry.get("nearest_misses"):
+        sentences.append(words("verdict.alone"))
+    return sentences
+
+
+def key_figures(
+    row: Mapping[str, Any], objective: str, limits: Mapping[str, Any], words: Language
+) -> list[Figure]:
+    """Speed with its interval, then at once what it costs in accuracy, then memory, energy and price."""
+    p50, low, high = (number(row.get(f"latency_{name}_ms")) for name in ("p50", "p50_ci_low", "p50_ci_high"))
+    rate = number(row.get("throughput_samples_per_s"))
+    rate_range = latency_range = ""
+    if p50 and low and high:
+        latency_range = numbers.interval(low, high)
+        if rate:
+            rate_range = numbers.interval(rate * p50 / high, rate * p50 / low)
+
+    def make(name: str, value: str, note: str = "", objective_name: str = "") -> Figure:
+        return Figure(
+            words(f"figures.{name}.label"),
+            words(f"figures.{name}.unit"),
+            value,
+            note,
+            is_objective=objective_name == objective,
+        )
+
+    figures = [
+        make("throughput", numbers.figure(rate), rate_range, "throughput"),
+        make("latency", numbers.figure(p50), latency_range, "latency"),
+    ]
+    for tail in ("p90", "p99"):
+        value = number(row.get(f"latency_{tail}_ms"))
+        limit = number(limits.get(f"latency_{tail}_ms"))
+        if value is not None and (tail == "p90" or limit is not None):
+            note = words("figures.at_most", limit=numbers.figure(limit)) if limit is not None else ""
+            figures.append(make(tail, numbers.figure(value), note))
+    if number(row.get("accuracy")) is not None:
+        figures.append(make("accuracy", numbers.share(row["accuracy"]), drop_note(row, words)))
+    fidelity = number(row.get("fidelity"))
+    if fidelity is not None or number(row.get("accuracy")) is None:
+        note = words("figures.agreement") if fidelity is not None else words("figures.not_measured")
+        figures.append(make("fidelity", numbers.share(fidelity), note))
+    size = number(row.get("model_size_mb"))
+    note = "" if size is None else words("figures.weights", size=numbers.figure(size))
+    figures.append(make("memory", numbers.figure(row.get("peak_memory_mb")), note))
+    if number(row.get("energy_j_per_sample")) is not None:
+        figures.append(
+            make("energy", numbers.figure(row["energy_j_per_sample"]), text(row.get("energy_source")), "energy")
+        )
+    if number(row.get("cost_usd_per_million")) is not None:
+        figures.append(make("cost", numbers.figure(row["cost_usd_per_million"]), "", "cost"))
+    return sorted(figures, key=lambda each: not each.is_objective)
+
+
+def drop_note(row: Mapping[str, Any], words: Language) -> str:
+    """Accuracy against the fp32 reference, in words."""
+    drop = number(row.get("accuracy_drop"))
+    if drop is None:
+        return ""
+    if abs(drop) < 5e-5:
+        return words("figures.no_drop")
+    return words("figures.drop" if drop > 0 else "figures.gain", points=numbers.points(abs(drop)))
+
+
+def line(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
+    """A row in one line: what it is, its speed, and its quality beside it."""
+    column = (HIGHER_IS_BETTER | LOWER_IS_BETTER).get(objective, "throughput_samples_per_s")
+    facts = []
+    if number(row.get(column)) is not None:
+        unit = words(f"verdict.units.{objective}")
+        facts.append(Markup("{} {}").format(numbers.figure(row[column]), unit))
+    for name in ("accuracy", "fidelity"):
+        if number(row.get(name)) is not None:
+            facts.append(words(f"verdict.{name}", share=numbers.share(row[name])))
+    shown = Markup("<b>{}</b>").format(short_name(row))
+    if facts:
+        shown += Markup(" ({})").format(words.listing(facts))
+    return shown
+
+
+def missed(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
+    """A row in one line with the limit it breaks."""
+    shown = line(row, objective, words)
+    if text(row.get("reason")):
+        shown += Markup(": <span lang='en'>{}</span>").format(row["reason"])
+    return shown
+
+
+def short_name(row: Mapping[str, Any]) -> str:
+    """A combination as one glance reads it: cpu · torch · bf16 · 32."""
+    batch = numbers.count(row.get("batch_size"))
+    return " · ".join([*(text(row.get(name)) for name in ("device", "runtime", "optimization")), f"×\u2009{batch}"])
+
+
+def named(row: Mapping[str, Any], words: Language) -> dict[str, str]:
+    """The parts of a combination as the headline puts them."""
+    parts = {name: text(row.get(name)) for name in ("device", "runtime")}
+    optimization = text(row.get("optimization"))
+    parts["optimization"] = words.find("optimizations", optimization) or optimization
+    return parts | {"batch_size": numbers.count(row.get("batch_size"))}
+
+
+def percent(value: float) -> str:
+    """A probability or margin as a reader wants it; certainty is never claimed."""
+    if 0.99 < value < 1.01:
+        return ">99%" if value <= 1 else "100%"
+    return f"{100 * value:.0f}%" if value >= 0.095 else f"{100 * value:.1f}%"
+
+
+def text(value: Any) -> str:
+    """Text of a cell; nothing for an empty one."""
+    return "" if value is None or value != value else str(value)

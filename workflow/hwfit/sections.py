@@ -1,0 +1,351 @@
+"""What a user may configure: one pydantic model a section, every field with its meaning and unit.
+
+The JSON schemas for editors and the tables of config/README.md are made from these models, and the
+messages about wrong values too. `hwfit.config` reads files with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, StringConstraints, Tag
+from pydantic import ValidationInfo as Info
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from hwfit import catalog
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotates text that must be one of a few values."""
+
+    values: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.literal_schema(list(self.values))
+
+
+@dataclass(frozen=True)
+class Defined:
+    """Annotates a name that another file must define.
+
+    What is defined there comes as the validation context, `{kind: names}`; without it any name passes.
+    """
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return {"description": f"a name in {self.place}"} | handler(schema)
+
+    @property
+    def place(self) -> str:
+        return "envs/" if self.kind == "environments" else f"{self.kind}.yaml"
+
+    def check(self, name: str, info: Info) -> str:
+        defined = (info.context or {}).get(self.kind)
+        if defined is not None and name not in defined:
+            raise PydanticCustomError(
+                "not_defined", "not defined", {"place": self.place, "defined": list(defined)}
+            )
+        return name
+
+
+@dataclass(frozen=True)
+class Unique:
+    """Annotates a list in which nothing stands twice."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return handler(schema) | {"uniqueItems": True}
+
+    def check(self, values: list[Any]) -> list[Any]:
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                context = {"index": index, "first": values.index(value)}
+                raise PydanticCustomError("repeated", "there twice", context)
+        return values
+
+
+def _text(pattern: str, meaning: str, max_length: int = 256) -> Any:
+    """Text of a pattern, with the words that an editor and an error message say for it."""
+    return Field(
+        pattern=pattern,
+        max_length=max_length,
+        json_schema_extra={"patternErrorMessage": f"allowed: {meaning}"},
+    )
+
+
+# Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
+NAME_MEANING = "a name: lowercase letters and digits, parts joined by one of . _ - (at most 64 characters)"
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64),
+    Field(json_schema_extra={"patternErrorMessage": f"allowed: {NAME_MEANING}"}),
+]
+RuntimeName = Annotated[str, OneOf(tuple(catalog.RUNTIMES))]
+ModelName = Annotated[str, Defined("models")]
+DeviceName = Annotated[str, Defined("devices")]
+OptimizationName = Annotated[str, Defined("optimizations")]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A mapping of the config: unknown keys are errors, values are not coerced from text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False)
+
+
+class Source(Section):
+    """Where a model comes from: exactly one of the keys."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    zoo: Annotated[str, OneOf(tuple(catalog.ZOO))] | None = Field(
+        None, description="a model that hwfit brings"
+    )
+    callable: (
+        Annotated[
+            str,
+            _text(
+                r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
+                "`package.module:function`, an importable module, a colon and a function of it",
+            ),
+        ]
+        | None
+    ) = Field(None, description="a function without arguments that returns the framework's model")
+
+
+class Training(Section):
+    """How a zoo model is trained whose weights come from no package."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(30, description="passes over the training data")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        0, description="of the first weights and the order of the data"
+    )
+
+
+class Model(Section):
+    """A network with its weights, its task and real inputs."""
+
+    task: Annotated[str, OneOf(catalog.TASKS)] = Field(
+        description="what the outputs mean, and so how they are compared: classification by top-1 agreement, "
+        "features and embeddings by mean cosine similarity"
+    )
+    data: Annotated[
+        str,
+        _text(
+            rf"^({'|'.join(catalog.DATASETS)}|[A-Za-z0-9._/][A-Za-z0-9._/-]*\.npz)$",
+            f"one of {', '.join(catalog.DATASETS)}, or the path of a .npz file (letters, digits, . _ - /)",
+        ),
+    ] = Field(
+        description="real inputs: a data set that hwfit knows, or a .npz file",
+        examples=list(catalog.DATASETS),
+    )
+    sources: Annotated[dict[RuntimeName, Source], Field(min_length=1)] = Field(
+        description="for each runtime, where the model comes from"
+    )
+    training: Training | None = Field(None, description="how a zoo model is trained; not for others")
+
+
+class Device(Section):
+    """One place that work runs."""
+
+    accelerator: Annotated[str, OneOf(catalog.ACCELERATORS)] = Field(description="what kind of chip computes")
+    index: Annotated[int, Field(ge=0, le=1023)] = Field(0, description="which of them, as its driver counts")
+    runtimes: Annotated[dict[RuntimeName, Annotated[Name, Defined("environments")]], Field(min_length=1)] = (
+        Field(description="each runtime with its environment: a name in envs/, without .txt")
+    )
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, description="compute threads of a runtime; each runtime's own default where absent"
+    )
+    memory_limit_mb: Positive | None = Field(
+        None, description="a worker's limit of private memory, MB; none where absent"
+    )
+    price_per_hour: Positive | None = Field(None, description="what the device costs, US dollars an hour")
+
+
+class Cast(Section):
+    """Weights and activations in a narrower float format."""
+
+    name: Literal["cast"] = Field(alias="pass", description="a session pass: torch, tensorflow, mindspore")
+    dtype: Literal["bfloat16", "float16"] = Field(description="the format")
+
+
+class QuantizeDynamic(Section):
+    """Int8 weights, activations quantized as they come (post-training, no calibration)."""
+
+    name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch")
+    dtype: Literal["int8"] = Field("int8", description="the format")
+
+
+class Prune(Section):
+    """Zero the weights of least magnitude, over all matrices and filters together."""
+
+    name: Literal["prune"] = Field(alias="pass", description="an artifact pass: every runtime")
+    amount: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        description="share of the weights that become zero"
+    )
+
+
+Pass = Annotated[Cast | QuantizeDynamic | Prune, Field(discriminator="name")]
+
+
+class Optimization(Section):
+    """An ordered list of passes; an empty list is the baseline."""
+
+    passes: Annotated[list[Pass], Field(max_length=16)] = Field([], description="what is done, in order")
+
+
+class Exclusion(Section):
+    """Combinations to leave out: those that match every key given."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    model: ModelName | None = Field(None, description="a name in models.yaml")
+    device: DeviceName | None = Field(None, description="a name in devices.yaml")
+    runtime: RuntimeName | None = Field(None, description="a runtime")
+    optimization: OptimizationName | None = Field(None, description="a name in optimizations.yaml")
+    batch_size: BatchSize | None = Field(None, description="samples a call")
+
+
+class Matrix(Section):
+    """What to combine: the product of the lists; what `exclude` matches becomes a row that is skipped."""
+
+    models: Annotated[list[ModelName], Field(min_length=1), Unique()] = Field(
+        description="names in models.yaml"
+    )
+    devices: Annotated[list[DeviceName], Field(min_length=1), Unique()] = Field(
+        description="names in devices.yaml"
+    )
+    runtimes: Annotated[list[RuntimeName], Field(min_length=1), Unique()] | None = Field(
+        None, description="each must be listed by each device here; absent: every runtime that a device lists"
+    )
+    optimizations: Annotated[list[OptimizationName], Field(min_length=1), Unique()] = Field(
+        ["baseline"], description="names in optimizations.yaml"
+    )
+    batch_sizes: Annotated[list[BatchSize], Field(min_length=1), Unique()] = Field(
+        [1], description="samples a call"
+    )
+    exclude: Annotated[list[Exclusion], Unique()] = Field([], description="combinations to leave out")
+
+
+class Measurement(Section):
+    """How a combination is measured; part of every profile's fingerprint."""
+
+    relative_ci: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        0.02,
+        description="sampling ends when the median's 95% interval is within this share of it, to either side",
+    )
+    min_seconds: Seconds = Field(1.0, description="least time of timed calls for a batch size, s")
+    max_seconds: Seconds = Field(10, description="most time of timed calls for a batch size, s")
+    timeout_seconds: Seconds = Field(
+        300, description="a worker that gives no result for so long is stopped, s"
+    )
+    scenarios: Annotated[list[Annotated[str, OneOf(catalog.SCENARIOS)]], Field(min_length=1), Unique()] = (
+        Field(["single_stream"], description="how requests arrive; single_stream: the next when one is done")
+    )
+    rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="fresh processes that measure every cell"
+    )
+    confirm_rounds: Annotated[int, Field(ge=0, le=1000)] = Field(
+        3, description="further rounds for the cells that may win; 0: none"
+    )
+
+
+class Constraints(Section):
+    """Limits that a recommended combination must meet; none where absent. Units are in the names."""
+
+    latency_p50_ms: Positive | None = Field(None, description="most: median time of a call, ms")
+    latency_p90_ms: Positive | None = Field(None, description="most: 90th percentile of a call's time, ms")
+    latency_p99_ms: Positive | None = Field(None, description="most: 99th percentile of a call's time, ms")
+    min_throughput_samples_per_s: Positive | None = Field(None, description="least: samples a second")
+    max_accuracy_drop: Share | None = Field(
+        None, description="most: accuracy lost against the fp32 reference, absolute (0.01 is one point)"
+    )
+    min_fidelity: Share | None = Field(
+        None, description="least: agreement with the fp32 reference, a share (0.98 is 98%)"
+    )
+    max_memory_mb: Positive | None = Field(None, description="most: peak memory, MB")
+    max_model_size_mb: Positive | None = Field(
+        None, description="most: weights as the session holds them, MB"
+    )
+    max_power_w: Positive | None = Field(None, description="most: mean power while measuring, W")
+    max_energy_j_per_sample: Positive | None = Field(None, description="most: energy a sample, J")
+    max_cost_usd_per_million: Positive | None = Field(None, description="most: a million samples, US dollars")
+
+
+class Decision(Section):
+    """What is wanted, and under which limits."""
+
+    objective: Literal["throughput", "latency", "energy", "cost"] = Field(
+        "throughput", description="what the recommended combination is best in"
+    )
+    constraints: Constraints = Field(Constraints(), description="limits that it must meet")
+
+
+_DATABASE = r"(sqlite|postgresql|mysql|mssql)(\+[a-z0-9]+)?://.+"
+
+
+class Tracking(Section):
+    """Where runs are logged."""
+
+    uri: Annotated[
+        str,
+        _text(
+            rf"^({_DATABASE}|https?://\S+|file:/.+|databricks(://.+)?)$",
+            "an MLflow tracking URI: sqlite:///path.db, http(s)://host:port, postgresql://…, mysql://…, "
+            "mssql://…, file:/path or databricks",
+            2048,
+        ),
+    ] = Field(
+        "sqlite:///results/mlflow.db",
+        description="MLflow tracking URI; a path in it is relative to the working directory. "
+        "The environment variable MLFLOW_TRACKING_URI is the place for one with a password",
+    )
+    experiment: Annotated[
+        str, _text(r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*$", "letters, digits, spaces and . _ - /", 128)
+    ] = Field("hwfit", description="MLflow experiment that the runs go to")
+
+
+MatrixOrList = Annotated[
+    Annotated[Matrix, Tag("mapping")] | Annotated[list[Matrix], Field(min_length=1), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "mapping"),
+]
+
+
+class Config(Section):
+    """config/config.yaml."""
+
+    sweep: Name = Field("default", description="name of this study: the parent run in MLflow")
+    matrix: MatrixOrList = Field(description="what to combine: one mapping, or a list whose union is taken")
+    measurement: Measurement = Field(Measurement(), description="how to measure")
+    decision: Decision = Field(Decision(), description="what is wanted")
+    tracking: Tracking = Field(Tracking(), description="where runs are logged")
+    environments: Literal["venv", "conda", "host"] = Field(
+        "venv",
+        description="where a runtime's Python comes from: venv, built from envs/*.txt; conda, from envs/*.yaml "
+        "with --sdm conda; host, the Python that runs Snakemake",
+    )
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        """The matrix as a list, however it was written."""
+        return self.matrix if isinstance(self.matrix, list) else [self.matrix]
+
+
+class Study(BaseModel):
+    """Everything a user configured, resolved: what the plan is made from."""
+
+    config: Config
+    models: dict[Name, Model]
+    devices: dict[Name, Device]
+    optimizations: dict[Name, Optimization]

@@ -1,0 +1,133 @@
+"""`python -m hwfit.worker COMMAND`: what the workflow's rules call in the worker wing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from hwfit.records import write_json
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m hwfit.worker", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    probe = commands.add_parser("probe", help="look for a device")
+    probe.add_argument("--accelerator", required=True)
+    probe.add_argument("--index", type=int, default=0)
+    probe.add_argument("--output", type=Path, help="stdout where absent")
+
+    environment = commands.add_parser("environment", help="build a runtime's environment")
+    environment.add_argument("--name", required=True)
+    environment.add_argument("--kind", choices=("venv", "conda", "host"), required=True)
+    environment.add_argument("--requirements", type=Path, required=True)
+    environment.add_argument("--probes", type=Path, nargs="*", default=[])
+    environment.add_argument("--directory", type=Path, required=True)
+    environment.add_argument("--output", type=Path, required=True)
+
+    inventory = commands.add_parser("inventory", help="take stock of a device")
+    inventory.add_argument("--device", required=True)
+    inventory.add_argument("--probe", type=Path, required=True)
+    inventory.add_argument("--environments", required=True, help="JSON: runtime to environment file")
+    inventory.add_argument("--output", type=Path, required=True)
+
+    for name, text in (("prepare", "make a model's checkpoint"), ("compress", "apply artifact passes")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--environment", type=Path, required=True)
+        command.add_argument("--model", required=True, help="JSON: the model, as in models.yaml")
+        command.add_argument("--name", required=True)
+        command.add_argument("--input", type=Path, required=True)
+        command.add_argument("--passes", default="[]", help="JSON: the artifact passes")
+        command.add_argument("--output", type=Path, required=True, help="directory")
+
+    supervise = commands.add_parser("supervise", help="measure a cell in workers")
+    supervise.add_argument("--job", required=True, help="JSON: see hwfit.worker.job")
+    supervise.add_argument("--attempts", type=Path, required=True)
+
+    profile = commands.add_parser("profile", help="be the worker that measures a cell (job on stdin)")
+    profile.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
+
+    peaks = commands.add_parser("peaks", help="be the worker that takes stock (JSON on stdout)")
+    peaks.add_argument("--runtime", required=True)
+    peaks.add_argument("--accelerator", required=True)
+    peaks.add_argument("--index", type=int, default=0)
+
+    asked = parser.parse_args(arguments)
+    return COMMANDS[asked.command](asked)
+
+
+def run_probe(asked: argparse.Namespace) -> int:
+    from hwfit.worker.probe import probe
+
+    found = probe(asked.accelerator, asked.index)
+    if asked.output:
+        write_json(asked.output, found)
+    else:
+        json.dump(found, sys.stdout)
+    return 0
+
+
+def run_environment(asked: argparse.Namespace) -> int:
+    from hwfit.worker.environment import build
+
+    write_json(
+        asked.output, build(asked.name, asked.kind, asked.requirements, asked.probes, asked.directory)
+    )
+    return 0
+
+
+def run_inventory(asked: argparse.Namespace) -> int:
+    from hwfit.worker.inventory import take_inventory
+
+    environments = {name: Path(path) for name, path in json.loads(asked.environments).items()}
+    write_json(asked.output, take_inventory(asked.device, asked.probe, environments))
+    return 0
+
+
+def run_artifact(asked: argparse.Namespace) -> int:
+    from hwfit.worker.artifact import make_artifact
+
+    return make_artifact(asked)
+
+
+def run_supervise(asked: argparse.Namespace) -> int:
+    from hwfit.worker.supervisor import main as supervise
+
+    return supervise(asked.job, asked.attempts)
+
+
+def run_profile(asked: argparse.Namespace) -> int:
+    from hwfit.worker.job import Job
+    from hwfit.worker.profile import profile
+
+    job = Job.from_dict(json.load(sys.stdin))
+    with os.fdopen(asked.events, "w") as events:
+        profile(job, events)
+    sys.stdout.flush()
+    # Frameworks may hang or crash while they take themselves down; everything is on disk by now.
+    os._exit(0)
+
+
+def run_peaks(asked: argparse.Namespace) -> int:
+    from hwfit.worker.inventory import measure_peaks
+
+    json.dump(measure_peaks(asked.runtime, asked.accelerator, asked.index), sys.stdout)
+    return 0
+
+
+COMMANDS = {
+    "probe": run_probe,
+    "environment": run_environment,
+    "inventory": run_inventory,
+    "prepare": run_artifact,
+    "compress": run_artifact,
+    "supervise": run_supervise,
+    "profile": run_profile,
+    "peaks": run_peaks,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

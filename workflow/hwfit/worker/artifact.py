@@ -1,0 +1,63 @@
+"""Making a model's checkpoint, or a compressed one, in the environment of a framework.
+
+A failure becomes a card that says so, and with it rows: never the end of a sweep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+from hwfit.records import SCHEMA_VERSION, read_json, write_json
+from hwfit.worker.errors import Unsupported
+
+INSIDE = "HWFIT_INSIDE_ENVIRONMENT"
+
+
+def make_artifact(asked: argparse.Namespace) -> int:
+    """Run `prepare` or `compress`, first outside, then again inside the environment's Python."""
+    if os.environ.get(INSIDE):
+        return make_inside(asked)
+    environment = read_json(asked.environment)
+    if environment["status"] != "ok":
+        write_failure(asked.output, "unavailable", environment["reason"])
+        return 0
+    inside = {INSIDE: "1", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
+    card = asked.output / "card.json"
+    card.unlink(missing_ok=True)
+    command = [environment["python"], "-m", "hwfit.worker", *sys.argv[1:]]
+    done = subprocess.run(command, env=os.environ | inside)
+    if not card.exists():
+        write_failure(asked.output, "crashed", f"{asked.command} ended with exit status {done.returncode}")
+    return 0
+
+
+def make_inside(asked: argparse.Namespace) -> int:
+    """Make the artifact, in the framework's Python."""
+    asked.output.mkdir(parents=True, exist_ok=True)
+    try:
+        if asked.command == "prepare":
+            from hwfit.worker.prepare import prepare
+
+            prepare(asked.name, json.loads(asked.model), asked.input, asked.output)
+        else:
+            from hwfit.worker.compress import compress
+
+            compress(asked.name, json.loads(asked.passes), asked.input, asked.output)
+    except Unsupported as error:
+        write_failure(asked.output, "unsupported", str(error))
+    except Exception as error:
+        traceback.print_exc()
+        write_failure(asked.output, "crashed", f"{asked.command} failed: {type(error).__name__}: {error}")
+    return 0
+
+
+def write_failure(directory: Path, status: str, reason: str) -> None:
+    """A card that says why there is no artifact."""
+    card = {"schema_version": SCHEMA_VERSION, "status": status, "reason": reason}
+    write_json(directory / "card.json", card)

@@ -1,0 +1,119 @@
+"""The job of a measuring process: a cell, a round, its batch sizes, and where its files are.
+
+The control wing writes a job as JSON; the supervisor and the worker read it. The three fingerprints of
+every profile are made here, so that the supervisor can tell without a framework what is still true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwfit.records import Cell, Profile, RecordError, fingerprint, profile_path, read_json, read_profile
+
+# Raised when what a figure means changes: every combination is then measured again.
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell in one round, with what its fingerprints are made of."""
+
+    cell: Cell
+    round: int
+    task: str
+    source: Mapping[str, Any]
+    passes: tuple[Mapping[str, Any], ...]
+    batch_sizes: tuple[int, ...]
+    excluded: Mapping[str, str]
+    accelerator: str
+    index: int
+    threads: int | None
+    memory_limit_mb: float | None
+    measurement: Mapping[str, Any]
+    profiles: Path
+    model_directory: Path
+    weights_directory: Path
+    environment_file: Path
+    probe_file: Path
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Job:
+        """Read what `to_dict` of the plan wrote."""
+        paths = ("profiles", "model_directory", "weights_directory", "environment_file", "probe_file")
+        return cls(
+            **dict(data)
+            | {"cell": Cell(**data["cell"])}
+            | {"passes": tuple(data["passes"]), "batch_sizes": tuple(sorted(data["batch_sizes"]))}
+            | {name: Path(data[name]) for name in paths}
+        )
+
+    def path(self, batch_size: int) -> Path:
+        """Where the profile of a batch size lies."""
+        return profile_path(self.profiles, self.cell, self.round, batch_size)
+
+    def profile(self, batch_size: int, status: str, reason: str = "", **more: Any) -> Profile:
+        """A profile of this job, with its fingerprints."""
+        cell = self.cell
+        return Profile(
+            cell.model,
+            cell.device,
+            cell.runtime,
+            cell.optimization,
+            cell.scenario,
+            batch_size,
+            self.round,
+            status,
+            reason,
+            fingerprints=self.fingerprints(batch_size),
+            **more,
+        )
+
+    def fingerprints(self, batch_size: int) -> dict[str, str]:
+        """What was measured, how, and where."""
+        card = read_card(self.model_directory)
+        weights = read_card(self.weights_directory)
+        subject = (
+            self.source,
+            self.task,
+            card.get("evaluation_sha256"),
+            weights.get("weights_sha256"),
+            self.passes,
+            batch_size,
+            self.excluded.get(str(batch_size)),
+        )
+        how = (PROTOCOL_VERSION, self.measurement, self.cell.scenario)
+        return {
+            "subject": fingerprint(*subject),
+            "protocol": fingerprint(*how),
+            "context": fingerprint(self.context()),
+        }
+
+    def context(self) -> dict[str, Any]:
+        """Where the measurement takes place, as far as it is known before a framework is loaded."""
+        environment = read_json(self.environment_file)
+        probe = read_json(self.probe_file)
+        return {
+            "device": {key: probe.get(key) for key in ("status", "name", "identity", "driver", "memory_mb")},
+            "environment": {key: environment.get(key) for key in ("name", "status", "python_version", "packages")},
+            "threads": self.threads,
+            "memory_limit_mb": self.memory_limit_mb,
+        }
+
+    def still_true(self, batch_size: int) -> Profile | None:
+        """The profile on disk, if it was made from the same subject, protocol and context."""
+        try:
+            profile = read_profile(self.path(batch_size))
+        except RecordError:
+            return None
+        return profile if profile.fingerprints == self.fingerprints(batch_size) else None
+
+
+def read_card(directory: Path) -> dict[str, Any]:
+    """A model's or an artifact's card; an empty one, with its reason, where it cannot be read."""
+    try:
+        return read_json(directory / "card.json")
+    except RecordError as error:
+        return {"status": "crashed", "reason": str(error)}

@@ -1,0 +1,60 @@
+"""Other load on the host while a measurement runs: counters read before and after, nothing in between."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from hwfit.records import Flag
+from hwfit.worker.probe import usable_cores
+
+# Share of the usable cores' time that others may take before a measurement is not trusted.
+FOREIGN_LOAD_LIMIT = 0.15
+
+
+class LoadMonitor:
+    """Context manager: the CPU time of all processes, less one's own, over the time that passed."""
+
+    def __enter__(self) -> LoadMonitor:
+        self.started = time.monotonic()
+        self.busy, self.steal = host_cpu_seconds()
+        self.own = own_cpu_seconds()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.seconds = time.monotonic() - self.started
+        busy, steal = host_cpu_seconds()
+        core_seconds = max(self.seconds * usable_cores(), 1e-9)
+        own = own_cpu_seconds() - self.own
+        # The host's counters tick in hundredths of a second; a short run cannot tell less than that.
+        self.foreign = max(0.0, busy - self.busy - own) / core_seconds
+        self.stolen = max(0.0, steal - self.steal) / core_seconds
+
+    def figures(self) -> dict[str, float]:
+        """Shares of the usable cores' time."""
+        return {"foreign_load": self.foreign, "steal": self.stolen}
+
+    def flags(self) -> list[Flag]:
+        """What of it breaks trust."""
+        share = self.foreign + self.stolen
+        if share <= FOREIGN_LOAD_LIMIT:
+            return []
+        return [Flag("foreign_load", f"others used {share:.0%} of the cores while this was measured", share)]
+
+
+def own_cpu_seconds() -> float:
+    """User and system time of this process, all threads."""
+    times = os.times()
+    return times.user + times.system
+
+
+def host_cpu_seconds() -> tuple[float, float]:
+    """Seconds that the host's cores were busy, and that the hypervisor withheld; zeros where not told."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0, 0.0
+    tick = os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(f) / tick for f in fields[:8])
+    return user + nice + system + irq + softirq, steal

@@ -1,0 +1,47 @@
+"""Comparing two sets of outputs: what a compressed or foreign session says, and what the reference says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwfit.worker.errors import Incorrect
+
+# Two calls of one session on the same inputs may differ by the order of a parallel sum, in the narrowest
+# of float formats by a few of its steps; skipped work or another input's output differ by far more.
+SAME_OUTPUT_TOLERANCE = 0.02
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Share of samples whose largest output is at the label; outputs (n, classes), labels (n,)."""
+    return float((outputs.argmax(axis=-1) == labels).mean())
+
+
+def fidelity(task: str, outputs: np.ndarray, reference: np.ndarray) -> float:
+    """Agreement with the reference, 1 at best: share of equal top-1 for classification, else mean cosine."""
+    if task == "classification":
+        return float((outputs.argmax(axis=-1) == reference.argmax(axis=-1)).mean())
+    got = outputs.reshape(len(outputs), -1).astype(np.float64)
+    wanted = reference.reshape(len(reference), -1).astype(np.float64)
+    norms = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
+    return float(((got * wanted).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
+
+
+def relative_error(outputs: np.ndarray, reference: np.ndarray) -> float:
+    """Largest absolute difference over the reference's largest absolute value."""
+    return float(np.abs(outputs - reference).max() / max(float(np.abs(reference).max()), 1e-30))
+
+
+def require_finite(outputs: np.ndarray) -> None:
+    """Raises Incorrect where an output is NaN or infinite."""
+    if not np.isfinite(outputs).all():
+        raise Incorrect(f"{(~np.isfinite(outputs)).mean():.1%} of the outputs are NaN or infinite")
+
+
+def require_same(timed: np.ndarray, expected: np.ndarray) -> None:
+    """Raises Incorrect where a timed call's outputs are not those the session gave for the same inputs."""
+    require_finite(timed)
+    if timed.shape != expected.shape:
+        raise Incorrect(f"a timed call gave outputs of shape {timed.shape}, expected {expected.shape}")
+    error = relative_error(timed, expected)
+    if error > SAME_OUTPUT_TOLERANCE:
+        raise Incorrect(f"the outputs of a timed call differ by {error:.2g} from the same call before timing")

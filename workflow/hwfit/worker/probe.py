@@ -1,0 +1,155 @@
+"""What a device is and whether it is there, with the standard library alone.
+
+A probe runs before anything is installed, so it asks drivers and device files, never a framework.
+Absent hardware is a result: its combinations become rows, and none of its software is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+QUERY_SECONDS = 30
+
+
+class Absent(Exception):
+    """The device is not there: the message says what was looked for, and where."""
+
+
+def probe(accelerator: str, index: int = 0) -> dict[str, Any]:
+    """Look for a device.
+
+    Returns
+    -------
+    {"status": "ok" or "unavailable", "reason", "accelerator", "index", "name", "identity",
+    "memory_mb", "driver", "environment"}; `identity` names this very piece of hardware, `environment`
+    holds the variables that make a worker see it alone.
+    """
+    found: dict[str, Any] = {
+        "status": "ok",
+        "reason": "",
+        "accelerator": accelerator,
+        "index": index,
+        "name": None,
+        "identity": None,
+        "memory_mb": None,
+        "driver": None,
+        "environment": {},
+    }
+    try:
+        return found | PROBES[accelerator](index)
+    except Absent as absent:
+        return found | {"status": "unavailable", "reason": str(absent)}
+
+
+def probe_cpu(index: int) -> dict[str, Any]:
+    """The host's processor, as much of it as this process may use."""
+    if index:
+        raise Absent(f"a host has one cpu device, index 0, not {index}")
+    name, flags = cpu_name_and_flags()
+    cores = usable_cores()
+    return {
+        "name": f"{name}, {cores} cores",
+        "identity": f"cpu:{platform.node()}:{name}:{cores}",
+        "memory_mb": memory_mb(),
+        "driver": platform.release(),
+        "cores": cores,
+        "cpu_flags": flags,
+    }
+
+
+def probe_cuda(index: int) -> dict[str, Any]:
+    """An NVIDIA GPU, by nvidia-smi, which comes with the driver."""
+    if shutil.which("nvidia-smi") is None:
+        raise Absent("no NVIDIA driver: nvidia-smi is not on the PATH")
+    lines = ask(
+        "nvidia-smi",
+        "--query-gpu=index,uuid,name,memory.total,driver_version",
+        "--format=csv,noheader,nounits",
+    ).splitlines()
+    gpus = [[cell.strip() for cell in line.split(",")] for line in lines if line.count(",") == 4]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        asked = [entry.strip() for entry in visible.split(",") if entry.strip()]
+        gpus = [gpu for entry in asked for gpu in gpus if entry == gpu[0] or gpu[1].startswith(entry)]
+    if index >= len(gpus):
+        raise Absent(f"no NVIDIA GPU with index {index}: {len(gpus)} seen")
+    _, uuid, name, memory, driver = gpus[index]
+    return {
+        "name": name,
+        "identity": f"cuda:{uuid}",
+        "memory_mb": float(memory) if memory.replace(".", "").isdigit() else None,
+        "driver": driver,
+        "environment": {"CUDA_VISIBLE_DEVICES": uuid},
+    }
+
+
+def probe_tpu(index: int) -> dict[str, Any]:
+    """A Google TPU core, by its device files (PCIe: /dev/accel*, newer: /dev/vfio/*)."""
+    files = sorted(Path("/dev").glob("accel[0-9]*")) or sorted(Path("/dev/vfio").glob("[0-9]*"))
+    if not files:
+        raise Absent("no TPU: neither /dev/accel* nor /dev/vfio/* is there")
+    if index >= len(files):
+        raise Absent(f"no TPU with index {index}: {len(files)} seen")
+    name = os.environ.get("TPU_ACCELERATOR_TYPE", "TPU")
+    return {"name": name, "identity": f"tpu:{platform.node()}:{files[index]}"}
+
+
+def probe_npu(index: int) -> dict[str, Any]:
+    """A Huawei Ascend NPU, by its device file, and npu-smi where it is installed."""
+    file = Path(f"/dev/davinci{index}")
+    if not file.exists():
+        raise Absent(f"no Ascend NPU with index {index}: {file} is not there")
+    driver = None
+    version = Path("/usr/local/Ascend/driver/version.info")
+    if version.exists():
+        driver = version.read_text().splitlines()[0].partition("=")[2] or None
+    return {
+        "name": "Ascend NPU",
+        "identity": f"npu:{platform.node()}:{file}",
+        "driver": driver,
+        "environment": {"ASCEND_RT_VISIBLE_DEVICES": str(index)},
+    }
+
+
+PROBES = {"cpu": probe_cpu, "cuda": probe_cuda, "tpu": probe_tpu, "npu": probe_npu}
+
+
+def ask(*command: str) -> str:
+    """The output of a driver's command. Raises Absent with its last line where it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Absent(f"{command[0]} gave no answer in {QUERY_SECONDS} s") from error
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
+        raise Absent(f"{command[0]} failed: {said[-1]}")
+    return done.stdout
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container or a job are fewer than the host's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name_and_flags() -> tuple[str, list[str]]:
+    """The processor's name and instruction-set flags, as the kernel tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine(), []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = told.get("flags") or told.get("Features") or ""
+    return told.get("model name", platform.machine()), sorted(flags.split())
+
+
+def memory_mb() -> float | None:
+    """The host's memory in MB (1e6 bytes)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    except (ValueError, OSError):
+        return None

@@ -1,0 +1,299 @@
+"""The measuring worker: opens a cell's session once and measures its batch sizes in ascending order.
+
+For each batch size: the first call, evaluation against the fp32 reference (the calls of which warm the
+session up), warm-up until steady, sampling, then a check that the outputs of timed calls are those of
+the evaluation. Nothing else runs while a sample is taken; garbage is collected before, not during.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import platform
+import resource
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from hwfit.records import Flag, Profile, write_bytes, write_json, without_non_finite
+from hwfit.worker import load_monitor, outputs, runtimes, sampling
+from hwfit.worker.errors import Incorrect, Unsupported
+from hwfit.worker.job import Job, read_card
+from hwfit.worker.supervisor import is_out_of_memory, now
+
+# Distinct inputs that timed calls rotate over, so that no call finds the last one's data in its place.
+INPUT_BUFFERS = 8
+INPUT_BUFFER_BYTES = 512e6
+WARM_UP_SECONDS = 5.0
+DRIFT_LIMIT = 0.2
+
+
+def profile(job: Job, events: TextIO) -> None:
+    """Measure every batch size of a job; writes a profile for each and says so on the pipe."""
+    try:
+        bench = Bench(job)
+    except Exception as error:
+        status, reason = classify(error)
+        for batch_size in job.batch_sizes:
+            write(job, job.profile(batch_size, status, reason, started_at=now(), context=job.context()), events)
+        return
+    for position, batch_size in enumerate(job.batch_sizes):
+        say(events, "begin", batch_size)
+        started_at = now()
+        try:
+            row = bench.measure(batch_size)
+            row.started_at = started_at
+            write(job, row, events)
+        except Exception as error:
+            status, reason = classify(error)
+            more = {"started_at": started_at, "context": bench.context}
+            details = {"traceback": traceback.format_exc().splitlines()[-20:]}
+            write(job, job.profile(batch_size, status, reason, details=details, **more), events)
+            if status == "oom":
+                for larger in job.batch_sizes[position + 1 :]:
+                    reason = f"implied by oom at {batch_size}"
+                    write(job, job.profile(larger, "skipped", reason, **more), events)
+                return
+
+
+class Bench:
+    """An open session with the model's evaluation set."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.card = read_card(job.model_directory)
+        weights = job.weights_directory / "weights.safetensors"
+        started = time.perf_counter()
+        runtime = runtimes.load(job.cell.runtime)
+        described = runtime.describe(job.accelerator, job.index)
+        imported = time.perf_counter()
+        self.session = runtime.open_session(
+            runtimes.Request(
+                source=job.source,
+                task=job.task,
+                weights=weights,
+                card=self.card,
+                accelerator=job.accelerator,
+                index=job.index,
+                passes=job.passes,
+                threads=job.threads,
+            )
+        )
+        self.load_s = time.perf_counter() - imported
+        self.import_s = imported - started
+        with np.load(job.model_directory / "evaluation.npz") as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        self.labels = arrays.pop("labels", None)
+        self.reference = arrays.pop("reference", None)
+        self.inputs = arrays
+        self.samples = len(next(iter(arrays.values())))
+        self.context = job.context() | {
+            "runtime": described,
+            "threads": self.session.threads(),
+            "cores": sorted(os.sched_getaffinity(0)),
+            "governor": governor(),
+            "host": platform.node(),
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+        }
+
+    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Every sample of the evaluation set once, in whole batches: the last is filled from the first."""
+        for start in range(0, self.samples, batch_size):
+            rows = np.arange(start, start + batch_size) % self.samples
+            yield rows, {name: array[rows] for name, array in self.inputs.items()}
+
+    def buffers(self, batch_size: int) -> list[dict[str, np.ndarray]]:
+        """Distinct batches to rotate over, as many as memory sensibly holds."""
+        one = sum(array[:1].nbytes for array in self.inputs.values()) * batch_size
+        count = int(max(2, min(INPUT_BUFFERS, INPUT_BUFFER_BYTES // max(one, 1))))
+        rows = [(np.arange(batch_size) + k * batch_size) % self.samples for k in range(count)]
+        return [{name: array[r] for name, array in self.inputs.items()} for r in rows]
+
+    def measure(self, batch_size: int) -> Profile:
+        """Measure one batch size. Raises Unsupported, Incorrect, and whatever the runtime raises."""
+        session, job = self.session, self.job
+        began = time.perf_counter()
+        reset_process_peak()
+        session.reset_peak_memory()
+        placed = [session.place(batch) for batch in self.buffers(batch_size)]
+        start = time.perf_counter()
+        session.run(placed[0])
+        first_call_s = time.perf_counter() - start
+        expected = [session.fetch(session.run(inputs)) for inputs in placed]
+        # Accuracy does not change from process to process: the first round settles it.
+        quality = self.evaluate(batch_size) if job.round == 0 else {}
+        steady_after, is_steady = sampling.warm_up(session.run, placed, WARM_UP_SECONDS)
+
+        measurement = job.measurement
+        rule = sampling.StoppingRule(
+            measurement["relative_ci"], measurement["min_seconds"], measurement["max_seconds"]
+        )
+        gc.collect()
+        gc.disable()
+        try:
+            with load_monitor.LoadMonitor() as load:
+                durations, timed = sampling.sample(session.run, placed, rule)
+        finally:
+            gc.enable()
+        peak_bytes = session.peak_memory_bytes()
+        if peak_bytes is None:
+            peak_bytes = process_peak_bytes()
+        for got, wanted in zip(timed, expected, strict=True):
+            if got is not None:
+                outputs.require_same(session.fetch(got), wanted)
+
+        median = float(np.median(durations))
+        interval = sampling.median_interval(durations)
+        flags = load.flags()
+        if not is_steady:
+            flags.append(Flag("unsteady", f"times still fell after {WARM_UP_SECONDS:g} s of warm-up"))
+        third = len(durations) // 3
+        if third >= 5:
+            drift = float(np.median(durations[-third:]) / np.median(durations[:third]) - 1)
+            if abs(drift) > DRIFT_LIMIT:
+                flags.append(Flag("drift", f"the last third took {drift:+.0%} against the first", drift))
+        relative = interval.relative_half_width(median)
+        if not interval.proven or relative > measurement["relative_ci"]:
+            flags.append(
+                Flag("wide_interval", f"±{relative:.1%}, asked for ±{measurement['relative_ci']:.1%}", relative)
+            )
+        metrics = {
+            "latency_p50_ms": median * 1e3,
+            "latency_p50_ci_low_ms": interval.low * 1e3,
+            "latency_p50_ci_high_ms": interval.high * 1e3,
+            "throughput_samples_per_s": batch_size / float(durations.mean()),
+            "first_call_ms": first_call_s * 1e3,
+            "load_s": self.load_s,
+            "samples": len(durations),
+            "measured_s": float(durations.sum()),
+            "peak_memory_mb": peak_bytes / 1e6,
+            "model_size_mb": session.model_size_bytes() / 1e6,
+            "parameters": self.card.get("parameters"),
+            "nonzero_parameters": read_card(job.weights_directory).get(
+                "nonzero_parameters", self.card.get("parameters")
+            ),
+            "flops_per_sample": self.card.get("flops_per_sample"),
+        }
+        for percentile in (0.90, 0.99):
+            value = sampling.proven_percentile(durations, percentile)
+            name = f"p{percentile * 100:.0f}"
+            metrics[f"latency_{name}_ms"] = None if value is None else value * 1e3
+            if value is None:
+                needed = sampling.samples_that_prove(percentile)
+                flags.append(Flag(f"{name}_unproven", f"{len(durations)} samples, {needed} prove it"))
+        samples_path = job.path(batch_size).with_suffix(".npz")
+        write_samples(samples_path, durations)
+        metrics["wall_s"] = time.perf_counter() - began
+        return job.profile(
+            batch_size,
+            "ok",
+            metrics=without_non_finite(metrics | quality),
+            flags=flags,
+            context=self.context,
+            details={
+                "import_s": self.import_s,
+                "warm_up_calls": steady_after,
+                "effective_samples": interval.effective_samples,
+                "median_standard_error": relative / sampling.LOOK_QUANTILE,
+                "samples_file": samples_path.name,
+                "load": load.figures(),
+            },
+        )
+
+    def evaluate(self, batch_size: int) -> dict[str, float | None]:
+        """Accuracy and fidelity of this cell on this device, at this batch size.
+
+        Raises Incorrect where an output is not finite, or where a session without passes disagrees
+        with the fp32 reference by more than the model's tolerance.
+        """
+        got = None
+        for rows, batch in self.batches(batch_size):
+            output = self.session.fetch(self.session.run(self.session.place(batch)))
+            if got is None:
+                got = np.empty((self.samples, *output.shape[1:]), np.float32)
+            fresh = min(len(rows), self.samples - rows[0])
+            got[rows[:fresh]] = output[:fresh]
+        assert got is not None
+        outputs.require_finite(got)
+        quality: dict[str, float | None] = {"accuracy": None, "accuracy_drop": None}
+        if self.reference is not None:
+            quality["fidelity"] = outputs.fidelity(self.job.task, got, self.reference)
+            quality["relative_error"] = outputs.relative_error(got, self.reference)
+            tolerance = self.card.get("tolerance")
+            is_lossless = not self.job.passes and self.job.weights_directory == self.job.model_directory
+            if is_lossless and tolerance and quality["relative_error"] > tolerance:
+                raise Incorrect(
+                    f"largest difference from the fp32 reference is {quality['relative_error']:.2g} of its "
+                    f"largest value, allowed {tolerance:g}"
+                )
+        if self.labels is not None:
+            quality["accuracy"] = outputs.accuracy(got, self.labels)
+            if self.card.get("reference_accuracy") is not None:
+                quality["accuracy_drop"] = self.card["reference_accuracy"] - quality["accuracy"]
+        return quality
+
+
+def classify(error: Exception) -> tuple[str, str]:
+    """The status and the reason that an exception becomes."""
+    text = str(error).strip() or type(error).__name__
+    first = text.splitlines()[0]
+    if isinstance(error, Unsupported):
+        return "unsupported", text
+    if isinstance(error, Incorrect):
+        return "incorrect", text
+    if isinstance(error, MemoryError) or is_out_of_memory(f"{type(error).__name__} {text}"):
+        return "oom", first
+    return "crashed", f"{type(error).__name__}: {first}"
+
+
+def write(job: Job, row: Profile, events: TextIO) -> None:
+    """Write a profile, then say that it is there."""
+    write_json(job.path(row.batch_size), row.to_dict())
+    say(events, "row", row.batch_size, status=row.status)
+
+
+def say(events: TextIO, event: str, batch_size: int, **more: Any) -> None:
+    events.write(json.dumps({"event": event, "batch_size": batch_size} | more) + "\n")
+    events.flush()
+
+
+def write_samples(path: Path, durations: np.ndarray) -> None:
+    """Every timed call, in order, in seconds."""
+    content = io.BytesIO()
+    np.savez_compressed(content, durations_s=durations)
+    write_bytes(path, content.getvalue())
+
+
+def reset_process_peak() -> None:
+    """Set the process's peak resident memory to what it is now (Linux: proc(5), clear_refs)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def process_peak_bytes() -> float:
+    """Peak resident memory of this process since the reset, in bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def governor() -> str | None:
+    """The frequency governor of the first core, where the kernel tells."""
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return None
+

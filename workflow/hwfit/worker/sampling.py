@@ -1,0 +1,208 @@
+"""How long to sample a call, and what the samples say.
+
+Sampling stops when the answer is known. Three things make that claim true:
+
+- Calls made one after the other resemble each other (a busy neighbour, a clock that steps), so the
+  interval of the median counts *effective* samples. Whether a sample lies above the median is a
+  series of zeros and ones; its autocorrelation, summed by Geyer's initial positive sequence (Geyer,
+  Practical Markov Chain Monte Carlo, 1992), says how many independent samples it is worth. The ranks
+  of the order-statistic interval (Conover, Practical Nonparametric Statistics, 3.2) are widened by it.
+- Looking until an interval is narrow makes it lie, so looks are few, at times that grow by half, and
+  each uses a wider quantile than the 95% it promises. `tests/unit/test_sampling.py` holds the
+  coverage with the stopping rule in force.
+- A percentile is given only when enough samples prove it: n samples of which all lie below a bound
+  prove the q-quantile at confidence c when q**n <= 1 - c. This is the smallest case of the early
+  stopping of MLPerf LoadGen (mlcommons/inference_policies, 'early stopping').
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Normal quantile behind every look. 1.96 would promise 95% for one look at independent samples; this
+# pays for several looks and for an autocorrelation that is itself estimated (see the coverage test).
+LOOK_QUANTILE = 2.5
+MINIMUM_SAMPLES = 5
+# With fewer, the autocorrelation cannot be told from noise, and an interval is not proven narrow.
+MINIMUM_SAMPLES_TO_STOP = 20
+LOOK_GROWTH = 1.5
+# Between thousands of calls any trend is significant; one of less than this is no warm-up any more.
+SPEED_UP_THAT_MATTERS = 0.01
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """When to stop sampling: the interval's relative half-width, and the bounds of sampled time."""
+
+    relative_ci: float
+    min_seconds: float
+    max_seconds: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of the median, in the samples' unit, and the samples it was worth."""
+
+    low: float
+    high: float
+    effective_samples: float
+    proven: bool
+
+    def relative_half_width(self, median: float) -> float:
+        return (self.high - self.low) / 2 / median
+
+
+def autocorrelation_time(series: np.ndarray) -> float:
+    """How many samples of a correlated series are worth one independent sample (1 or more).
+
+    Geyer's initial positive sequence: autocorrelations are summed in pairs of lags until a pair's sum
+    is no longer positive. A constant series has nothing to correlate: 1.
+    """
+    n = len(series)
+    centred = series - series.mean()
+    variance = float(centred @ centred) / n
+    if n < 4 or variance == 0:
+        return 1.0
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.fft.rfft(centred, size)
+    covariance = np.fft.irfft(spectrum * spectrum.conj(), size)[: n // 2] / n
+    correlation = covariance / variance
+    pairs = correlation[: len(correlation) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    negative = np.flatnonzero(pairs <= 0)
+    return float(max(1.0, 2 * pairs[: negative[0] if len(negative) else None].sum() - 1))
+
+
+def median_interval(samples: np.ndarray, quantile: float = LOOK_QUANTILE) -> Interval:
+    """Order-statistic interval of the median, its ranks widened by the samples' autocorrelation.
+
+    Parameters
+    ----------
+    samples : shape (n,), in the order they were taken
+    quantile : of the normal distribution; 1.96 for a single look at 95%
+
+    Where so few samples cannot prove an interval, it spans all of them and `proven` is false.
+    """
+    n = len(samples)
+    above = (samples > np.median(samples)).astype(float)
+    effective = n / autocorrelation_time(above)
+    spread = quantile / 2 * n / math.sqrt(effective)
+    low, high = math.floor(n / 2 - spread), math.ceil(n / 2 + spread)
+    ordered = np.sort(samples)
+    proven = low >= 0 and high <= n - 1
+    return Interval(
+        low=float(ordered[max(low, 0)]),
+        high=float(ordered[min(high, n - 1)]),
+        effective_samples=effective,
+        proven=proven,
+    )
+
+
+def samples_that_prove(percentile: float, confidence: float = 0.95) -> int:
+    """The fewest independent samples that can prove a percentile (0 to 1) at a confidence."""
+    return math.ceil(math.log(1 - confidence) / math.log(percentile))
+
+
+def proven_percentile(samples: np.ndarray, percentile: float) -> float | None:
+    """The sample percentile (0 to 1), or None where too few samples prove it."""
+    if len(samples) < samples_that_prove(percentile):
+        return None
+    return float(np.quantile(samples, percentile))
+
+
+def is_known(samples: np.ndarray, rule: StoppingRule) -> bool:
+    """Whether the median's interval is as narrow as asked for."""
+    if len(samples) < MINIMUM_SAMPLES_TO_STOP:
+        return False
+    interval = median_interval(samples)
+    return interval.proven and interval.relative_half_width(float(np.median(samples))) <= rule.relative_ci
+
+
+def sample(
+    run: Callable[[Any], Any],
+    inputs: Sequence[Any],
+    rule: StoppingRule,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> tuple[np.ndarray, list[Any]]:
+    """Time calls of `run`, over the inputs in turn, until the rule is satisfied.
+
+    Returns
+    -------
+    durations : shape (n,), seconds, in order
+    outputs : the last output of each input, to be checked; None where it was not called
+    """
+    durations: list[int] = []
+    outputs: list[Any] = [None] * len(inputs)
+    count = len(inputs)
+    total = 0
+    look_at = int(rule.min_seconds * 1e9)
+    limit = int(rule.max_seconds * 1e9)
+    while True:
+        index = len(durations) % count
+        placed = inputs[index]
+        start = clock()
+        output = run(placed)
+        duration = clock() - start
+        outputs[index] = output
+        durations.append(duration)
+        total += duration
+        if total < look_at and total < limit:
+            continue
+        if len(durations) < MINIMUM_SAMPLES:
+            continue
+        if total >= limit or is_known(np.array(durations), rule):
+            return np.array(durations) / 1e9, outputs
+        look_at = min(int(max(look_at, total) * LOOK_GROWTH), limit)
+
+
+def warm_up(
+    run: Callable[[Any], Any],
+    inputs: Sequence[Any],
+    max_seconds: float,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> tuple[int, bool]:
+    """Call `run` until its times are steady: returns the number of calls, and whether they became so.
+
+    Steady is when, after the first third of the calls so far, the later half is not faster than the
+    earlier half (`is_still_speeding_up`). Georges, Buytaert and Eeckhout (OOPSLA 2007) wait for a small
+    coefficient of variation, which a noisy machine never shows; comparing halves asks for the absence
+    of a trend alone.
+    """
+    durations: list[int] = []
+    look_at = 6
+    total = 0
+    limit = int(max_seconds * 1e9)
+    while total < limit:
+        placed = inputs[len(durations) % len(inputs)]
+        start = clock()
+        run(placed)
+        duration = clock() - start
+        durations.append(duration)
+        total += duration
+        if len(durations) >= look_at:
+            if not is_still_speeding_up(np.array(durations[len(durations) // 3 :])):
+                return len(durations), True
+            look_at = math.ceil(look_at * LOOK_GROWTH)
+    return len(durations), False
+
+
+def is_still_speeding_up(durations: np.ndarray) -> bool:
+    """Whether the later half is faster than the earlier, by what matters and by more than chance.
+
+    What matters is SPEED_UP_THAT_MATTERS between the medians; chance is a one-sided Mann-Whitney test
+    at 10%, in its normal approximation.
+    """
+    half = len(durations) // 2
+    early, late = np.sort(durations[:half]), np.sort(durations[-half:])
+    if np.median(early) <= np.median(late) * (1 + SPEED_UP_THAT_MATTERS):
+        return False
+    below = np.searchsorted(late, early, side="left").sum()
+    below_or_equal = np.searchsorted(late, early, side="right").sum()
+    greater = (below + below_or_equal) / 2
+    deviation = math.sqrt(half * half * (2 * half + 1) / 12)
+    return bool(greater > half * half / 2 + 1.28 * deviation)

@@ -1,0 +1,311 @@
+"""The supervisor of a measuring worker: standard library only, and asleep while it measures.
+
+It starts one worker for a cell and round, and blocks until the worker speaks, dies, or is late. What
+kills a worker becomes a row; the batch sizes that are left go on in a new worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hwfit.records import RecordError, read_json, write_json
+from hwfit.worker.job import Job, read_card
+from hwfit.worker.lock import device_lock
+
+# A combination whose job was killed from outside this often is not tried again by itself.
+MAX_INTERRUPTED_ATTEMPTS = 3
+# Thread counts that Snakemake exports to its jobs would change what is measured: runtimes set their own.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+PR_SET_PDEATHSIG = 1
+
+
+class Attempts:
+    """The log of a job's attempts: one JSON line when a batch size begins, one when it has a row."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, event: str, batch_size: int, **more: Any) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = {"at": now(), "event": event, "batch_size": batch_size, "pid": os.getpid()} | more
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def interrupted(self, batch_size: int, subject: str) -> int:
+        """How often this batch size began and has neither a row nor a worker that is accounted for."""
+        try:
+            lines = self.path.read_text().splitlines()
+        except FileNotFoundError:
+            return 0
+        count = 0
+        for text in lines:
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+                if line.get("batch_size") == batch_size and line.get("subject") == subject:
+                    count = count + 1 if line["event"] == "begin" else 0
+        return count
+
+
+def supervise(job: Job, attempts: Attempts) -> None:
+    """See to it that every batch size of a job has a profile on disk."""
+    left = []
+    for batch_size in job.batch_sizes:
+        if job.still_true(batch_size):
+            continue
+        if str(batch_size) in job.excluded:
+            write_row(job, batch_size, "skipped", job.excluded[str(batch_size)])
+        else:
+            left.append(batch_size)
+    if not left:
+        return
+    obstacle = what_stands_in_the_way(job)
+    if obstacle:
+        for batch_size in left:
+            write_row(job, batch_size, *obstacle)
+        return
+    probe = read_json(job.probe_file)
+    with device_lock(probe["identity"]) as waited_s:
+        while left:
+            left = run_worker(job, left, attempts, probe["environment"], waited_s)
+
+
+def what_stands_in_the_way(job: Job) -> tuple[str, str] | None:
+    """The status and the reason that make a worker pointless, or None."""
+    for path in (job.probe_file, job.environment_file):
+        found = read_json(path)
+        if found["status"] != "ok":
+            return "unavailable", found["reason"]
+    for directory in (job.model_directory, job.weights_directory):
+        card = read_card(directory)
+        if card.get("status", "ok") != "ok":
+            return card["status"], card["reason"]
+    return None
+
+
+def run_worker(
+    job: Job, batch_sizes: list[int], attempts: Attempts, device_environment: dict[str, str], waited_s: float
+) -> list[int]:
+    """Run one worker over batch sizes; returns those that are left for another one."""
+    for batch_size in list(batch_sizes):
+        subject = job.fingerprints(batch_size)["subject"]
+        times = attempts.interrupted(batch_size, subject)
+        if times >= MAX_INTERRUPTED_ATTEMPTS:
+            reason = f"the job was killed from outside {times} times while this was measured"
+            write_row(job, batch_size, "crashed", reason, attempts=times)
+            attempts.append("row", batch_size, subject=subject, status="crashed")
+            batch_sizes = [size for size in batch_sizes if size != batch_size]
+    if not batch_sizes:
+        return []
+    kills_before = kernel_oom_kills()
+    worker = Worker(job, batch_sizes, device_environment)
+    at_work: int | None = None
+    limit_s = job.measurement["timeout_seconds"]
+    ending = None
+    try:
+        while ending is None:
+            event = worker.wait(limit_s)
+            if event is None:
+                ending = "exit"
+            elif event == "late":
+                ending = "late"
+                worker.kill()
+            elif event["event"] == "begin":
+                at_work = event["batch_size"]
+                attempts.append("begin", at_work, subject=job.fingerprints(at_work)["subject"])
+            elif event["event"] == "row":
+                subject = job.fingerprints(event["batch_size"])["subject"]
+                attempts.append("row", event["batch_size"], subject=subject, status=event["status"])
+                at_work = None
+    finally:
+        worker.kill()
+    left = [size for size in batch_sizes if not is_done(job, size)]
+    if not left:
+        return []
+    status, reason = explain(worker, ending, limit_s, kills_before)
+    # A worker that ended before its first batch size would do so again: all of them have their row.
+    concerned = [at_work] if at_work is not None else left
+    for batch_size in concerned:
+        write_row(job, batch_size, status, reason, details={"stderr": worker.last_words(), "waited_s": waited_s})
+        subject = job.fingerprints(batch_size)["subject"]
+        attempts.append("row", batch_size, subject=subject, status=status)
+    if status == "oom":
+        for batch_size in [size for size in left if size > min(concerned)]:
+            write_row(job, batch_size, "skipped", f"implied by oom at {min(concerned)}")
+    return [size for size in left if not is_done(job, size)]
+
+
+def is_done(job: Job, batch_size: int) -> bool:
+    return job.still_true(batch_size) is not None
+
+
+def write_row(job: Job, batch_size: int, status: str, reason: str, **more: Any) -> None:
+    """Write a profile without figures."""
+    profile = job.profile(batch_size, status, reason, started_at=now(), context=job.context(), **more)
+    write_json(job.path(batch_size), profile.to_dict())
+
+
+def explain(worker: Worker, ending: str | None, limit_s: float, kills_before: int | None) -> tuple[str, str]:
+    """The status and the reason of a worker that left work undone."""
+    if ending == "late":
+        return "timeout", f"no result within {limit_s:g} s (measurement.timeout_seconds)"
+    code = worker.process.returncode
+    words = worker.last_words()
+    if code < 0:
+        name = signal.Signals(-code).name
+        if code == -signal.SIGKILL and kernel_oom_kills() != kills_before:
+            return "oom", "the kernel killed the worker, because the host was out of memory"
+        out_of_memory = next((line for line in words if is_out_of_memory(line)), None)
+        if out_of_memory:
+            return "oom", out_of_memory
+        return "crashed", f"the worker died of {name}" + (f": {words[-1]}" if words else "")
+    out_of_memory = next((line for line in words if is_out_of_memory(line)), None)
+    if out_of_memory:
+        return "oom", out_of_memory
+    return "crashed", f"the worker ended with exit status {code}" + (f": {words[-1]}" if words else "")
+
+
+def is_out_of_memory(text: str) -> bool:
+    """Whether an error message speaks of memory that could not be had."""
+    text = text.lower()
+    return any(
+        phrase in text
+        for phrase in ("out of memory", "bad_alloc", "can't allocate memory", "cannot allocate memory", "resource_exhausted", "memoryerror")
+    )
+
+
+class Worker:
+    """A worker process, the pipe it speaks through, and the last of what it wrote to stderr."""
+
+    def __init__(self, job: Job, batch_sizes: list[int], device_environment: dict[str, str]) -> None:
+        python = read_json(job.environment_file)["python"]
+        reader, writer = os.pipe()
+        environment = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
+        environment |= device_environment | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
+        if job.threads:
+            environment["OMP_NUM_THREADS"] = str(job.threads)
+        self.stderr_path = job.path(batch_sizes[0]).with_name("stderr.txt")
+        self.stderr_path.parent.mkdir(parents=True, exist_ok=True)
+        parent = os.getpid()
+        limit_bytes = int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
+        with self.stderr_path.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [python, "-m", "hwfit.worker", "profile", "--events", str(writer)],
+                stdin=subprocess.PIPE,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=(writer,),
+                env=environment,
+                start_new_session=True,
+                preexec_fn=lambda: prepare_child(parent, limit_bytes),
+            )
+        os.close(writer)
+        assert self.process.stdin is not None
+        self.process.stdin.write(sys_job(job, batch_sizes))
+        self.process.stdin.close()
+        self.reader = reader
+        self.said = b""
+        self.poll = select.poll()
+        self.poll.register(reader, select.POLLIN | select.POLLHUP)
+
+    def wait(self, limit_s: float) -> dict[str, Any] | str | None:
+        """Sleep until the worker says something: its event, 'late', or None when it has ended."""
+        while b"\n" not in self.said:
+            if not self.poll.poll(limit_s * 1000):
+                return "late"
+            heard = os.read(self.reader, 65536)
+            if not heard:
+                # The pipe is closed: the worker is gone, or as good as gone.
+                try:
+                    self.process.wait(timeout=limit_s)
+                except subprocess.TimeoutExpired:
+                    return "late"
+                return None
+            self.said += heard
+        line, _, self.said = self.said.partition(b"\n")
+        return json.loads(line)
+
+    def kill(self) -> None:
+        """End the worker and whatever it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.reader >= 0:
+            os.close(self.reader)
+            self.reader = -1
+
+    def last_words(self, lines: int = 20) -> list[str]:
+        """The last lines the worker wrote, without empty ones."""
+        text = self.stderr_path.read_bytes()[-20_000:].decode(errors="replace")
+        return [line.strip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def sys_job(job: Job, batch_sizes: list[int]) -> bytes:
+    """The job as the worker reads it, reduced to batch sizes."""
+    data = dict(job.__dict__) | {"cell": job.cell.__dict__, "batch_sizes": batch_sizes}
+    return json.dumps(data, default=str).encode()
+
+
+def prepare_child(parent: int, limit_bytes: int | None) -> None:
+    """In the child, before it runs: die with the supervisor, go first when memory is short, keep a limit."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if limit_bytes:
+        # RLIMIT_DATA counts private writable memory; RLIMIT_AS would count address space that
+        # frameworks reserve and never touch.
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+
+
+def kernel_oom_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory; None where it does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return None
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def main(job_text: str, attempts_path: Path) -> int:
+    """Supervise one job; 0 when every batch size has its row."""
+    # Ended politely, by SIGTERM, the `finally` clauses run and the worker goes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    started = time.monotonic()
+    job = Job.from_dict(json.loads(job_text))
+    supervise(job, Attempts(attempts_path))
+    for batch_size in job.batch_sizes:
+        try:
+            data = read_json(job.path(batch_size))
+        except RecordError as error:
+            print(error, file=sys.stderr)
+            return 1
+        figure = data["metrics"].get("latency_p50_ms")
+        said = f"p50 {figure:.4g} ms" if figure else data["reason"]
+        print(f"{job.cell}, batch {batch_size}: {data['status']}, {said}")
+    print(f"{time.monotonic() - started:.1f} s")
+    return 0

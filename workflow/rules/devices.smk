@@ -1,0 +1,80 @@
+# Devices and their software: what is there, and with which Python it is driven.
+
+
+for device in plan.devices:
+
+    rule:
+        name:
+            f"probe_{matrix.rule_name(device)}"
+        output:
+            matrix.probe_file(device),
+        params:
+            python=PYTHON,
+            accelerator=study.devices[device].accelerator,
+            index=study.devices[device].index,
+            # What is plugged in or taken out changes this, and with it all that was told of the device.
+            seen=presence(study.devices[device].accelerator, study.devices[device].index),
+        log:
+            f"logs/probe/{device}.log",
+        conda:
+            str(ENVS / "control.yaml")
+        shell:
+            "{params.python:q} -m hwfit.worker probe --accelerator {params.accelerator}"
+            " --index {params.index} --output {output:q} > {log:q} 2>&1"
+
+
+for environment, users in plan.environments.items():
+
+    rule:
+        name:
+            f"build_{matrix.rule_name(environment)}"
+        input:
+            requirements=str(ENVS / f"{environment}.txt"),
+            probes=[matrix.probe_file(device) for device in users],
+        output:
+            matrix.environment_file(environment),
+        params:
+            python=PYTHON,
+            name=environment,
+            kind=KIND,
+            directory=ENVIRONMENTS_DIRECTORY,
+        log:
+            f"logs/environments/{environment}.log",
+        conda:
+            str(ENVS / f"{environment}.yaml")
+        shell:
+            "{params.python:q} -m hwfit.worker environment --name {params.name} --kind {params.kind}"
+            " --requirements {input.requirements:q} --probes {input.probes:q}"
+            " --directory {params.directory:q} --output {output:q} > {log:q} 2>&1"
+
+
+for device in plan.devices:
+
+    rule:
+        name:
+            f"inventory_{matrix.rule_name(device)}"
+        input:
+            probe=matrix.probe_file(device),
+            environments=[
+                matrix.environment_file(plan.environment(device, runtime))
+                for runtime in plan.runtimes_of(device)
+            ],
+        output:
+            matrix.inventory_file(device),
+        params:
+            python=PYTHON,
+            device=device,
+            environments=json.dumps(
+                {
+                    runtime: matrix.environment_file(plan.environment(device, runtime))
+                    for runtime in plan.runtimes_of(device)
+                }
+            ),
+        log:
+            f"logs/inventory/{device}.log",
+        conda:
+            str(ENVS / "control.yaml")
+        threads: ALL_CORES  # it measures peaks
+        shell:
+            "{params.python:q} -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}"
+            " --environments {params.environments:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,58 @@
+# Checkpoints: real data, trained or published weights, and what artifact passes make of them.
+
+
+rule write_dataset:
+    output:
+        "results/data/{dataset}.npz",
+    params:
+        python=PYTHON,
+    log:
+        "logs/data/{dataset}.log",
+    conda:
+        str(ENVS / "control.yaml")
+    shell:
+        "{params.python:q} -m hwfit dataset {wildcards.dataset:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule prepare_model:
+    input:
+        environment=matrix.environment_file(plan.prepare_environment),
+        data=lambda wildcards: matrix.data_file(study.models[wildcards.model].data),
+    output:
+        "results/models/{model}/card.json",
+    params:
+        python=PYTHON,
+        model=lambda wildcards: plan.model(wildcards.model),
+        directory=lambda wildcards: matrix.model_directory(wildcards.model),
+    log:
+        "logs/models/{model}.log",
+    conda:
+        str(ENVS / f"{plan.prepare_environment}.yaml")
+    threads: ALL_CORES  # training uses them all
+    shell:
+        "{params.python:q} -m hwfit.worker prepare --environment {input.environment:q}"
+        " --name {wildcards.model:q} --model {params.model:q} --input {input.data:q}"
+        " --output {params.directory:q} > {log:q} 2>&1"
+
+
+rule compress_model:
+    input:
+        environment=matrix.environment_file(plan.prepare_environment),
+        card="results/models/{model}/card.json",
+    output:
+        "results/artifacts/{model}/{artifact}/card.json",
+    params:
+        python=PYTHON,
+        passes=lambda wildcards: json.dumps(plan.artifacts[wildcards.artifact]),
+        model=lambda wildcards: plan.model(wildcards.model),
+        source=lambda wildcards: matrix.model_directory(wildcards.model),
+        directory=lambda wildcards, output: str(Path(output[0]).parent),
+    log:
+        "logs/artifacts/{model}/{artifact}.log",
+    conda:
+        str(ENVS / f"{plan.prepare_environment}.yaml")
+    threads: ALL_CORES
+    shell:
+        "{params.python:q} -m hwfit.worker compress --environment {input.environment:q}"
+        " --name {wildcards.model:q} --model {params.model:q} --input {params.source:q}"
+        " --passes {params.passes:q} --output {params.directory:q} > {log:q} 2>&1"

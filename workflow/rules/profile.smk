@@ -1,0 +1,94 @@
+# Measuring: a first look at every cell, then fresh rounds of those that may be best.
+#
+# A rule a target, since its outputs are fixed: one file for each batch size that any of its cells has.
+# `update`, so that adding a batch size measures only the new one.
+
+
+for device, runtime in plan.targets:
+
+    rule:
+        name:
+            f"profile_{matrix.rule_name(device)}_{runtime}"
+        input:
+            probe=matrix.probe_file(device),
+            environment=matrix.environment_file(plan.environment(device, runtime)),
+            model="results/models/{model}/card.json",
+            weights=plan.weights_card(device, runtime),
+        output:
+            [
+                update(
+                    f"{matrix.PROFILES}/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}"
+                    f"/round{{round}}/bs{batch_size}.json"
+                )
+                for batch_size in plan.rectangle(device, runtime)
+            ],
+        params:
+            python=PYTHON,
+            job=plan.job_of(device, runtime),
+            attempts=f"results/attempts/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.jsonl",
+        log:
+            f"logs/profiles/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.log",
+        conda:
+            str(ENVS / f"{plan.environment(device, runtime)}.yaml")
+        threads: ALL_CORES
+        priority: plan.priority_of(device, runtime)
+        retries: 2  # a job killed from outside; what it leaves undone then becomes a row
+        shell:
+            "{params.python:q} -m hwfit.worker supervise --job {params.job:q}"
+            " --attempts {params.attempts:q} > {log:q} 2>&1"
+
+
+rule write_plan:
+    output:
+        "results/plan.json",
+    params:
+        python=PYTHON,
+        study=plan.public_study(),
+    log:
+        "logs/plan.log",
+    conda:
+        str(ENVS / "control.yaml")
+    shell:
+        "{params.python:q} -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule nominate_contenders:
+    input:
+        plan="results/plan.json",
+        profiles=plan.first_looks(),
+        inventories=[matrix.inventory_file(device) for device in plan.devices],
+    output:
+        "results/contenders.json",
+    params:
+        python=PYTHON,
+    log:
+        "logs/contenders.log",
+    conda:
+        str(ENVS / "control.yaml")
+    shell:
+        "{params.python:q} -m hwfit nominate --plan {input.plan:q} --output {output:q} > {log:q} 2>&1"
+
+
+for device in plan.devices:
+
+    rule:
+        name:
+            f"confirm_{matrix.rule_name(device)}"
+        input:
+            plan="results/plan.json",
+            contenders="results/contenders.json",
+            profiles=plan.first_looks(device),
+        output:
+            f"results/confirmations/{device}.json",
+        params:
+            python=PYTHON,
+            device=device,
+        log:
+            f"logs/confirmations/{device}.log",
+        conda:
+            str(ENVS / "control.yaml")
+        threads: ALL_CORES
+        retries: 2
+        shell:
+            "{params.python:q} -m hwfit confirm --plan {input.plan:q} --contenders {input.contenders:q}"
+            " --device {params.device} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,74 @@
+# From records to an answer: one table, one decision, one page, one experiment in MLflow.
+
+
+rule decide:
+    input:
+        plan="results/plan.json",
+        profiles=plan.first_looks(),
+        confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.devices],
+    output:
+        table=report(
+            "reports/combinations.csv",
+            caption="../report/combinations.rst",
+            category="Results",
+            labels={"file": "every combination"},
+        ),
+        recommendation=report(
+            "reports/recommendation.json",
+            caption="../report/recommendation.rst",
+            category="Results",
+            labels={"file": "the recommendation, for machines"},
+        ),
+    params:
+        python=PYTHON,
+    log:
+        "logs/decide.log",
+    conda:
+        str(ENVS / "control.yaml")
+    shell:
+        "{params.python:q} -m hwfit decide --plan {input.plan:q} --table {output.table:q}"
+        " --recommendation {output.recommendation:q} > {log:q} 2>&1"
+
+
+rule write_report:
+    input:
+        plan="results/plan.json",
+        table="reports/combinations.csv",
+        recommendation="reports/recommendation.json",
+    output:
+        report(
+            "reports/hardware-selection.html",
+            caption="../report/hardware-selection.rst",
+            category="Report",
+            labels={"file": "hardware selection"},
+        ),
+    params:
+        python=PYTHON,
+    log:
+        "logs/report.log",
+    conda:
+        str(ENVS / "control.yaml")
+    shell:
+        "{params.python:q} -m hwfit report --plan {input.plan:q} --table {input.table:q}"
+        " --recommendation {input.recommendation:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule track:
+    input:
+        plan="results/plan.json",
+        table="reports/combinations.csv",
+        recommendation="reports/recommendation.json",
+        report="reports/hardware-selection.html",
+    output:
+        "results/tracking.json",
+    params:
+        python=PYTHON,
+    log:
+        "logs/track.log",
+    conda:
+        str(ENVS / "control.yaml")
+    shell:
+        "{params.python:q} -m hwfit track --plan {input.plan:q} --table {input.table:q}"
+        " --recommendation {input.recommendation:q} --report {input.report:q}"
+        " --output {output:q} > {log:q} 2>&1"
