@@ -4,14 +4,13 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from snakemake.exceptions import WorkflowError
 from hwfit.config import ConfigError, require_readable
 
 if not workflow.overwrite_configfiles:
     try:
         require_readable(Path("config/config.yaml"))
     except ConfigError as error:
-        raise WorkflowError(str(error))
+        raise SystemExit(str(error))
 
     configfile: "config/config.yaml"
 

@@ -17,7 +17,12 @@ MODELS = {
     "lenet-5": ("classification", 0.02, 0.11, 0.9752),
 }
 RUNTIMES = {"torch": ("2.13.0", 1.0), "tensorflow": ("2.21.0", 1.12), "mindspore": ("2.8.0", 1.35)}
-OPTIMIZATIONS = {"baseline": (1.0, 0.0), "bf16": (0.55, 0.004), "int8": (0.62, 0.024), "prune50": (1.01, 0.011)}
+OPTIMIZATIONS = {
+    "baseline": (1.0, 0.0),
+    "bf16": (0.55, 0.004),
+    "int8": (0.62, 0.024),
+    "prune50": (1.01, 0.011),
+}
 SPEEDS = {"cpu": 1.0, "gpu0": 0.08, "tpu0": 0.11}
 IDENTITY = ("model", "device", "runtime", "optimization", "scenario", "batch_size")
 
@@ -156,7 +161,6 @@ def make_verdict(rows: pd.DataFrame, **changes: Any) -> dict[str, Any]:
     misses = [plain(row) for _, row in best[best["verdict"] == "rejected"].iterrows()]
     entry: dict[str, Any] = {
         "model": str(rows["model"].iloc[0]),
-        "task": str(rows["task"].iloc[0]),
         "verdict": "chosen" if chosen else "none",
         "summary": "The best of what fits." if chosen else "Every combination breaks a limit.",
         "chosen": chosen[0] if chosen else None,
@@ -165,12 +169,16 @@ def make_verdict(rows: pd.DataFrame, **changes: Any) -> dict[str, Any]:
         "tied": [],
         "runner_up": others[0] if chosen and others else None,
         "nearest_misses": [] if chosen else misses[:3],
+        "advice": "" if chosen else "Relaxing min_fidelity alone would let one in.",
+        "limits": [],
         "launch": None,
     }
     if entry["runner_up"]:
         rates = [row["throughput_samples_per_s"] for row in (entry["chosen"], entry["runner_up"])]
         entry["margin"] = rates[0] / rates[1] - 1
     if chosen:
+        text = f"p90 {chosen[0]['latency_p90_ms']:.3g} ms, 0.0% of 180 calls over 100 ms"
+        entry["limits"] = [{"limit": "latency_p90_ms", "verdict": "met", "text": text, "overshoot": 0.0}]
         code = "import torch\n\ntorch.set_num_threads(2)\nmodel = load().to(torch.bfloat16).eval()\n"
         entry["launch"] = {"environment": "torch-cpu", "python": "results/environments/torch-cpu/bin/python"}
         entry["launch"]["code"] = code + f"outputs = model(batch)  # {chosen[0]['batch_size']} samples\n"
@@ -203,10 +211,10 @@ def make_inventories() -> dict[str, dict[str, Any]]:
 
 def make_plan() -> dict[str, Any]:
     """A plan whose tracking address holds a password, which no report may show."""
-    config = {
+    config: dict[str, Any] = {
         "sweep": "default",
         "matrix": [{"models": list(MODELS), "devices": ["cpu"], "batch_sizes": [1, 8, 32]}],
         "measurement": {"relative_ci": 0.02, "max_seconds": 5},
         "tracking": {"uri": "https://someone:secret-word@mlflow.example/", "experiment": "hwfit"},
     }
-    return {"config": config, "combinations": []}
+    return {"study": {"config": config}, "combinations": []}

@@ -170,8 +170,9 @@ def _combinations(matrix: Matrix, devices: Mapping[str, Device]) -> Iterator[dic
 
 
 def matches(rule: Exclusion, combination: Mapping[str, Any]) -> bool:
-    """Whether an exclusion speaks of a combination: every key that it gives has the same value there."""
-    return all(combination[key] == value for key, value in rule if value is not None)
+    """Whether an exclusion speaks of a combination: every key that it gives, one at least, has its value."""
+    given = {key: value for key, value in rule if value is not None}
+    return bool(given) and all(combination[key] == value for key, value in given.items())
 
 
 def _check_exclusions(

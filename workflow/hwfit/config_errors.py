@@ -30,8 +30,9 @@ class ConfigError(ValueError):
 
 
 def mask_credentials(text: str) -> str:
-    """Hide what a URI may hold of secrets: all before its last `@`, and its query."""
-    text = re.sub(r"(^|://).*@", r"\1***@", text, flags=re.DOTALL)
+    """Hide what a URI may hold of secrets: all before its last `@`, a port that is none, and its query."""
+    text = re.sub(r"^([\w+.-]+://)?.*@", r"\1***@", text, flags=re.DOTALL)
+    text = re.sub(r"(://[^/:]*):(?!\d+(/|$))[^/]*", r"\1:***", text)
     return re.sub(r"\?.*=.*", "?***", text, flags=re.DOTALL)
 
 

@@ -72,9 +72,13 @@ def _sections(root: Mapping[str, Any], node: Mapping[str, Any], path: str) -> It
 
 
 def _allowed(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    text = schemas.allowed(root, node)
-    keys = " with the keys "
-    return text[: text.index(keys)] + ", see below" if keys in text else text
+    if "$ref" in node:
+        return "a mapping, see below"
+    if any("$ref" in choice for choice in node.get("anyOf", [])):
+        return "a mapping, see below"
+    if any("$ref" in choice for choice in node.get("oneOf", [])):
+        return "a mapping, or a list of mappings, see below"
+    return schemas.allowed(root, node)
 
 
 def _default(node: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class Section(BaseModel):
     """A mapping of the config: unknown keys are errors, values are not coerced from text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Source(Section):
@@ -110,7 +110,7 @@ class Source(Section):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     zoo: Annotated[str, OneOf(tuple(catalog.ZOO))] | None = Field(
-        None, description="a model that hwfit brings"
+        default=None, description="a model that hwfit brings"
     )
     callable: (
         Annotated[
@@ -121,15 +121,17 @@ class Source(Section):
             ),
         ]
         | None
-    ) = Field(None, description="a function without arguments that returns the framework's model")
+    ) = Field(default=None, description="a function without arguments that returns the framework's model")
 
 
 class Training(Section):
     """How a zoo model is trained whose weights come from no package."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(30, description="passes over the training data")
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=30, description="passes over the training data"
+    )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
-        0, description="of the first weights and the order of the data"
+        default=0, description="of the first weights and the order of the data"
     )
 
 
@@ -153,24 +155,28 @@ class Model(Section):
     sources: Annotated[dict[RuntimeName, Source], Field(min_length=1)] = Field(
         description="for each runtime, where the model comes from"
     )
-    training: Training | None = Field(None, description="how a zoo model is trained; not for others")
+    training: Training | None = Field(default=None, description="how a zoo model is trained; not for others")
 
 
 class Device(Section):
     """One place that work runs."""
 
     accelerator: Annotated[str, OneOf(catalog.ACCELERATORS)] = Field(description="what kind of chip computes")
-    index: Annotated[int, Field(ge=0, le=1023)] = Field(0, description="which of them, as its driver counts")
+    index: Annotated[int, Field(ge=0, le=1023)] = Field(
+        default=0, description="which of them, as its driver counts"
+    )
     runtimes: Annotated[dict[RuntimeName, Annotated[Name, Defined("environments")]], Field(min_length=1)] = (
         Field(description="each runtime with its environment: a name in envs/, without .txt")
     )
     threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        None, description="compute threads of a runtime; each runtime's own default where absent"
+        default=None, description="compute threads of a runtime; each runtime's own default where absent"
     )
     memory_limit_mb: Positive | None = Field(
-        None, description="a worker's limit of private memory, MB; none where absent"
+        default=None, description="a worker's limit of private memory, MB; none where absent"
     )
-    price_per_hour: Positive | None = Field(None, description="what the device costs, US dollars an hour")
+    price_per_hour: Positive | None = Field(
+        default=None, description="what the device costs, US dollars an hour"
+    )
 
 
 class Cast(Section):
@@ -184,7 +190,7 @@ class QuantizeDynamic(Section):
     """Int8 weights, activations quantized as they come (post-training, no calibration)."""
 
     name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch")
-    dtype: Literal["int8"] = Field("int8", description="the format")
+    dtype: Literal["int8"] = Field(default="int8", description="the format")
 
 
 class Prune(Section):
@@ -202,7 +208,9 @@ Pass = Annotated[Cast | QuantizeDynamic | Prune, Field(discriminator="name")]
 class Optimization(Section):
     """An ordered list of passes; an empty list is the baseline."""
 
-    passes: Annotated[list[Pass], Field(max_length=16)] = Field([], description="what is done, in order")
+    passes: Annotated[list[Pass], Field(max_length=16)] = Field(
+        default=[], description="what is done, in order"
+    )
 
 
 class Exclusion(Section):
@@ -210,86 +218,93 @@ class Exclusion(Section):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    model: ModelName | None = Field(None, description="a name in models.yaml")
-    device: DeviceName | None = Field(None, description="a name in devices.yaml")
-    runtime: RuntimeName | None = Field(None, description="a runtime")
-    optimization: OptimizationName | None = Field(None, description="a name in optimizations.yaml")
-    batch_size: BatchSize | None = Field(None, description="samples a call")
+    model: ModelName | None = Field(default=None, description="only of this model")
+    device: DeviceName | None = Field(default=None, description="only on this device")
+    runtime: RuntimeName | None = Field(default=None, description="only in this runtime")
+    optimization: OptimizationName | None = Field(default=None, description="only with this optimization")
+    batch_size: BatchSize | None = Field(default=None, description="only at this batch size")
 
 
 class Matrix(Section):
     """What to combine: the product of the lists; what `exclude` matches becomes a row that is skipped."""
 
-    models: Annotated[list[ModelName], Field(min_length=1), Unique()] = Field(
-        description="names in models.yaml"
-    )
-    devices: Annotated[list[DeviceName], Field(min_length=1), Unique()] = Field(
-        description="names in devices.yaml"
-    )
+    models: Annotated[list[ModelName], Field(min_length=1), Unique()] = Field(description="what is run")
+    devices: Annotated[list[DeviceName], Field(min_length=1), Unique()] = Field(description="where it runs")
     runtimes: Annotated[list[RuntimeName], Field(min_length=1), Unique()] | None = Field(
-        None, description="each must be listed by each device here; absent: every runtime that a device lists"
+        default=None,
+        description="each must be listed by each device here; absent: every runtime that a device lists",
     )
     optimizations: Annotated[list[OptimizationName], Field(min_length=1), Unique()] = Field(
-        ["baseline"], description="names in optimizations.yaml"
+        default=["baseline"], description="how it is made smaller or faster"
     )
     batch_sizes: Annotated[list[BatchSize], Field(min_length=1), Unique()] = Field(
-        [1], description="samples a call"
+        default=[1], description="samples a call"
     )
-    exclude: Annotated[list[Exclusion], Unique()] = Field([], description="combinations to leave out")
+    exclude: Annotated[list[Exclusion], Unique()] = Field(default=[], description="combinations to leave out")
 
 
 class Measurement(Section):
     """How a combination is measured; part of every profile's fingerprint."""
 
     relative_ci: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
-        0.02,
+        default=0.02,
         description="sampling ends when the median's 95% interval is within this share of it, to either side",
     )
-    min_seconds: Seconds = Field(1.0, description="least time of timed calls for a batch size, s")
-    max_seconds: Seconds = Field(10, description="most time of timed calls for a batch size, s")
+    min_seconds: Seconds = Field(default=1.0, description="least time of timed calls for a batch size, s")
+    max_seconds: Seconds = Field(default=10, description="most time of timed calls for a batch size, s")
     timeout_seconds: Seconds = Field(
-        300, description="a worker that gives no result for so long is stopped, s"
+        default=300, description="a worker that gives no result for so long is stopped, s"
     )
     scenarios: Annotated[list[Annotated[str, OneOf(catalog.SCENARIOS)]], Field(min_length=1), Unique()] = (
-        Field(["single_stream"], description="how requests arrive; single_stream: the next when one is done")
+        Field(
+            default=["single_stream"],
+            description="how requests arrive; single_stream: the next when one is done",
+        )
     )
     rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1, description="fresh processes that measure every cell"
+        default=1, description="fresh processes that measure every cell"
     )
     confirm_rounds: Annotated[int, Field(ge=0, le=1000)] = Field(
-        3, description="further rounds for the cells that may win; 0: none"
+        default=3, description="further rounds for the cells that may win; 0: none"
     )
 
 
 class Constraints(Section):
     """Limits that a recommended combination must meet; none where absent. Units are in the names."""
 
-    latency_p50_ms: Positive | None = Field(None, description="most: median time of a call, ms")
-    latency_p90_ms: Positive | None = Field(None, description="most: 90th percentile of a call's time, ms")
-    latency_p99_ms: Positive | None = Field(None, description="most: 99th percentile of a call's time, ms")
-    min_throughput_samples_per_s: Positive | None = Field(None, description="least: samples a second")
+    latency_p50_ms: Positive | None = Field(default=None, description="most: median time of a call, ms")
+    latency_p90_ms: Positive | None = Field(
+        default=None, description="most: 90th percentile of a call's time, ms"
+    )
+    latency_p99_ms: Positive | None = Field(
+        default=None, description="most: 99th percentile of a call's time, ms"
+    )
+    min_throughput_samples_per_s: Positive | None = Field(default=None, description="least: samples a second")
     max_accuracy_drop: Share | None = Field(
-        None, description="most: accuracy lost against the fp32 reference, absolute (0.01 is one point)"
+        default=None,
+        description="most: accuracy lost against the fp32 reference, absolute (0.01 is one point)",
     )
     min_fidelity: Share | None = Field(
-        None, description="least: agreement with the fp32 reference, a share (0.98 is 98%)"
+        default=None, description="least: agreement with the fp32 reference, a share (0.98 is 98%)"
     )
-    max_memory_mb: Positive | None = Field(None, description="most: peak memory, MB")
+    max_memory_mb: Positive | None = Field(default=None, description="most: peak memory, MB")
     max_model_size_mb: Positive | None = Field(
-        None, description="most: weights as the session holds them, MB"
+        default=None, description="most: weights as the session holds them, MB"
     )
-    max_power_w: Positive | None = Field(None, description="most: mean power while measuring, W")
-    max_energy_j_per_sample: Positive | None = Field(None, description="most: energy a sample, J")
-    max_cost_usd_per_million: Positive | None = Field(None, description="most: a million samples, US dollars")
+    max_power_w: Positive | None = Field(default=None, description="most: mean power while measuring, W")
+    max_energy_j_per_sample: Positive | None = Field(default=None, description="most: energy a sample, J")
+    max_cost_usd_per_million: Positive | None = Field(
+        default=None, description="most: a million samples, US dollars"
+    )
 
 
 class Decision(Section):
     """What is wanted, and under which limits."""
 
     objective: Literal["throughput", "latency", "energy", "cost"] = Field(
-        "throughput", description="what the recommended combination is best in"
+        default="throughput", description="what the recommended combination is best in"
     )
-    constraints: Constraints = Field(Constraints(), description="limits that it must meet")
+    constraints: Constraints = Field(default=Constraints(), description="limits that it must meet")
 
 
 _DATABASE = r"(sqlite|postgresql|mysql|mssql)(\+[a-z0-9]+)?://.+"
@@ -307,13 +322,13 @@ class Tracking(Section):
             2048,
         ),
     ] = Field(
-        "sqlite:///results/mlflow.db",
+        default="sqlite:///results/mlflow.db",
         description="MLflow tracking URI; a path in it is relative to the working directory. "
         "The environment variable MLFLOW_TRACKING_URI is the place for one with a password",
     )
     experiment: Annotated[
         str, _text(r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*$", "letters, digits, spaces and . _ - /", 128)
-    ] = Field("hwfit", description="MLflow experiment that the runs go to")
+    ] = Field(default="hwfit", description="MLflow experiment that the runs go to")
 
 
 MatrixOrList = Annotated[
@@ -325,15 +340,15 @@ MatrixOrList = Annotated[
 class Config(Section):
     """config/config.yaml."""
 
-    sweep: Name = Field("default", description="name of this study: the parent run in MLflow")
+    sweep: Name = Field(default="default", description="name of this study: the parent run in MLflow")
     matrix: MatrixOrList = Field(description="what to combine: one mapping, or a list whose union is taken")
-    measurement: Measurement = Field(Measurement(), description="how to measure")
-    decision: Decision = Field(Decision(), description="what is wanted")
-    tracking: Tracking = Field(Tracking(), description="where runs are logged")
+    measurement: Measurement = Field(default=Measurement(), description="how to measure")
+    decision: Decision = Field(default=Decision(), description="what is wanted")
+    tracking: Tracking = Field(default=Tracking(), description="where runs are logged")
     environments: Literal["venv", "conda", "host"] = Field(
-        "venv",
-        description="where a runtime's Python comes from: venv, built from envs/*.txt; conda, from envs/*.yaml "
-        "with --sdm conda; host, the Python that runs Snakemake",
+        default="venv",
+        description="where a runtime's Python comes from: venv, built from envs/*.txt; conda, from "
+        "envs/*.yaml with --sdm conda; host, the Python that runs Snakemake",
     )
 
     @property

@@ -17,7 +17,7 @@ for device in plan.devices:
         log:
             f"logs/probe/{device}.log",
         conda:
-            str(ENVS / "control.yaml")
+            CONTROL_YAML
         shell:
             "{params.python:q} -m hwfit.worker probe --accelerator {params.accelerator}"
             " --index {params.index} --output {output:q} > {log:q} 2>&1"
@@ -29,7 +29,7 @@ for environment, users in plan.environments.items():
         name:
             f"build_{matrix.rule_name(environment)}"
         input:
-            requirements=str(ENVS / f"{environment}.txt"),
+            requirements=str(ENVIRONMENT_FILES[environment]),
             probes=[matrix.probe_file(device) for device in users],
         output:
             matrix.environment_file(environment),
@@ -41,7 +41,7 @@ for environment, users in plan.environments.items():
         log:
             f"logs/environments/{environment}.log",
         conda:
-            str(ENVS / f"{environment}.yaml")
+            str(ENVIRONMENT_FILES[environment].with_suffix(".yaml"))
         shell:
             "{params.python:q} -m hwfit.worker environment --name {params.name} --kind {params.kind}"
             " --requirements {input.requirements:q} --probes {input.probes:q}"
@@ -73,7 +73,7 @@ for device in plan.devices:
         log:
             f"logs/inventory/{device}.log",
         conda:
-            str(ENVS / "control.yaml")
+            CONTROL_YAML
         threads: ALL_CORES  # it measures peaks
         shell:
             "{params.python:q} -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}"

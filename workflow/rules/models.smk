@@ -9,7 +9,7 @@ rule write_dataset:
     log:
         "logs/data/{dataset}.log",
     conda:
-        str(ENVS / "control.yaml")
+        CONTROL_YAML
     shell:
         "{params.python:q} -m hwfit dataset {wildcards.dataset:q} --output {output:q} > {log:q} 2>&1"
 
@@ -27,7 +27,7 @@ rule prepare_model:
     log:
         "logs/models/{model}.log",
     conda:
-        str(ENVS / f"{plan.prepare_environment}.yaml")
+        str(ENVIRONMENT_FILES[plan.prepare_environment].with_suffix(".yaml"))
     threads: ALL_CORES  # training uses them all
     shell:
         "{params.python:q} -m hwfit.worker prepare --environment {input.environment:q}"
@@ -50,7 +50,7 @@ rule compress_model:
     log:
         "logs/artifacts/{model}/{artifact}.log",
     conda:
-        str(ENVS / f"{plan.prepare_environment}.yaml")
+        str(ENVIRONMENT_FILES[plan.prepare_environment].with_suffix(".yaml"))
     threads: ALL_CORES
     shell:
         "{params.python:q} -m hwfit.worker compress --environment {input.environment:q}"

@@ -29,7 +29,7 @@ for device, runtime in plan.targets:
         log:
             f"logs/profiles/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.log",
         conda:
-            str(ENVS / f"{plan.environment(device, runtime)}.yaml")
+            str(ENVIRONMENT_FILES[plan.environment(device, runtime)].with_suffix(".yaml"))
         threads: ALL_CORES
         priority: plan.priority_of(device, runtime)
         retries: 2  # a job killed from outside; what it leaves undone then becomes a row
@@ -47,7 +47,7 @@ rule write_plan:
     log:
         "logs/plan.log",
     conda:
-        str(ENVS / "control.yaml")
+        CONTROL_YAML
     shell:
         "{params.python:q} -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1"
 
@@ -64,7 +64,7 @@ rule nominate_contenders:
     log:
         "logs/contenders.log",
     conda:
-        str(ENVS / "control.yaml")
+        CONTROL_YAML
     shell:
         "{params.python:q} -m hwfit nominate --plan {input.plan:q} --output {output:q} > {log:q} 2>&1"
 
@@ -86,7 +86,7 @@ for device in plan.devices:
         log:
             f"logs/confirmations/{device}.log",
         conda:
-            str(ENVS / "control.yaml")
+            CONTROL_YAML
         threads: ALL_CORES
         retries: 2
         shell:

@@ -25,7 +25,7 @@ rule decide:
     log:
         "logs/decide.log",
     conda:
-        str(ENVS / "control.yaml")
+        CONTROL_YAML
     shell:
         "{params.python:q} -m hwfit decide --plan {input.plan:q} --table {output.table:q}"
         " --recommendation {output.recommendation:q} > {log:q} 2>&1"
@@ -48,7 +48,7 @@ rule write_report:
     log:
         "logs/report.log",
     conda:
-        str(ENVS / "control.yaml")
+        CONTROL_YAML
     shell:
         "{params.python:q} -m hwfit report --plan {input.plan:q} --table {input.table:q}"
         " --recommendation {input.recommendation:q} --output {output:q} > {log:q} 2>&1"
@@ -67,7 +67,7 @@ rule track:
     log:
         "logs/track.log",
     conda:
-        str(ENVS / "control.yaml")
+        CONTROL_YAML
     shell:
         "{params.python:q} -m hwfit track --plan {input.plan:q} --table {input.table:q}"
         " --recommendation {input.recommendation:q} --report {input.report:q}"

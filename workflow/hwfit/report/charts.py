@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from hwfit.report import numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
 from hwfit.report.table import BASELINE, values_of
@@ -61,17 +62,16 @@ def build(rows: pd.DataFrame, limits: Mapping[str, Any], words: Language) -> dic
         "accuracy": draw.quality("accuracy"),
         "fidelity": draw.quality("fidelity"),
     }
-    return {name: specification(words(f"charts.{name}.label"), *drawn) for name, drawn in charts.items()}
+    return {name: specification(*drawn) for name, drawn in charts.items()}
 
 
 def specification(
-    label: str, chart: alt.LayerChart, ticks: Mapping[str, Any], row_height: int | None = None
+    chart: alt.LayerChart, ticks: Mapping[str, Any], row_height: int | None = None
 ) -> dict[str, Any]:
     """A chart's specification with the looks all of them share, and what the browser sizes it by."""
     styled = (
         chart.add_params(*(alt.param(name=name, value=[]) for name in ticks))
         .properties(
-            description=str(label),
             autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
             usermeta={"ticks": ticks, "row_height": row_height},
         )
@@ -125,16 +125,22 @@ class Drawing:
     def log(self, axis: Any, column: str, title: str | None, **scale: Any) -> Any:
         return self.axis(axis, column, title, "format(datum.value, ',.3~r')", type="log", **scale)
 
-    def points(self, base: alt.Chart, size: Any = 70) -> alt.LayerChart:
+    def points(self, base: alt.Chart) -> alt.LayerChart:
         """Rows as points: solid within the limits, hollow outside; a ring around the chosen one."""
-        marks = dict(tooltip=TIP, size=size, strokeWidth=1.6)
-        inside = base.transform_filter("datum.standing != 'out'").mark_point(filled=True, opacity=0.9, **marks)
+        look: dict[str, Any] = {"tooltip": TIP, "size": 70, "strokeWidth": 1.6}
+        inside = base.transform_filter("datum.standing != 'out'").mark_point(filled=True, opacity=0.9, **look)
         outside = base.transform_filter("datum.standing == 'out'").mark_point(
-            filled=False, fill="var(--paper)", fillOpacity=0.01, opacity=0.55, **marks
+            filled=False, fill="var(--paper)", fillOpacity=0.01, opacity=0.55, **look
         )
-        coloured = dict(color=self.colour, shape=self.shape)
+        coloured = {"color": self.colour, "shape": self.shape}
         ring = base.transform_filter("datum.standing == 'pick'").mark_point(
-            shape="circle", filled=False, size=320, stroke="var(--ink)", strokeWidth=1.8, opacity=1, tooltip=TIP
+            shape="circle",
+            filled=False,
+            size=320,
+            stroke="var(--ink)",
+            strokeWidth=1.8,
+            opacity=1,
+            tooltip=TIP,
         )
         label = base.transform_filter("datum.standing == 'pick'").mark_text(
             dy=-19, fontSize=12, fontWeight=600, color="var(--ink)", text=str(self.words("charts.pick"))
@@ -143,7 +149,11 @@ class Drawing:
 
     def limit(self, height: Any, data: Any = ONE_ROW, **position: Any) -> alt.Chart:
         """A dashed line at a limit: at a constant, or at what the rows say."""
-        return self.rows(height, data).mark_rule(strokeDash=[4, 4], stroke="var(--limit)", strokeWidth=1.2).encode(**position)
+        return (
+            self.rows(height, data)
+            .mark_rule(strokeDash=[4, 4], stroke="var(--limit)", strokeWidth=1.2)
+            .encode(**position)
+        )
 
     def pareto(self) -> Drawn:
         """Latency against throughput; the front is made anew from what the filters leave."""
@@ -183,16 +193,19 @@ class Drawing:
         )
         interval = base.mark_rule(strokeWidth=5, opacity=0.25).encode(y=f"{low}:Q", y2=f"{high}:Q")
         point = base.mark_point(filled=True, opacity=0.95, size=55, tooltip=TIP).encode(shape=self.shape)
-        ticks = {"x_ticks": {"columns": ["batch_size"], "each": True}, "y_ticks": {"columns": [column, low, high]}}
+        ticks = {
+            "x_ticks": {"columns": ["batch_size"], "each": True},
+            "y_ticks": {"columns": [column, low, high]},
+        }
         return line + interval + point, ticks
 
     def rows_of_optimizations(self) -> dict[str, Any]:
         """The shared vertical axis of the two charts of effects: a row an optimization and runtime."""
         order = [name for name in self.optimizations if name != BASELINE]
         return {
-            "y": alt.Y("optimization:N", title=None, sort=order).axis(labelColor="var(--ink)", labelLimit=130).scale(
-                paddingInner=0.35, paddingOuter=0.2
-            ),
+            "y": alt.Y("optimization:N", title=None, sort=order)
+            .axis(labelColor="var(--ink)", labelLimit=130)
+            .scale(paddingInner=0.35, paddingOuter=0.2),
             "yOffset": alt.YOffset("runtime:N"),
             "color": self.colour,
         }
@@ -207,11 +220,13 @@ class Drawing:
 
     def speedup(self) -> Grown:
         """Speed over that of the baseline of the same model, device, runtime and batch size."""
-        label = "format(datum.value, ',.3~r') + '×'"
+        label = f"format(datum.value, ',.3~r') + '{numbers.TIMES}'"
         base = self.effects()
         x = self.axis(alt.X, "speedup", str(self.words("charts.speedup.axis")), label, type="log", padding=14)
         one = self.rows(LOW, ONE_ROW).mark_rule(stroke="var(--muted)", strokeWidth=1.2).encode(x=alt.datum(1))
-        interval = base.mark_rule(opacity=0.35).encode(x="speedup_low:Q", x2="speedup_high:Q", size=alt.value(2))
+        interval = base.mark_rule(opacity=0.35).encode(
+            x="speedup_low:Q", x2="speedup_high:Q", size=alt.value(2)
+        )
         points = base.mark_point(filled=True, opacity=0.8, tooltip=TIP).encode(x=x)
         ticks = {"columns": ["speedup", "speedup_low", "speedup_high"], "include": [1]}
         return points + one + interval, {"x_ticks": ticks}, ROW_HEIGHT
@@ -220,10 +235,11 @@ class Drawing:
         """What those speedups cost in accuracy, or in fidelity where nothing is labelled."""
         base = self.effects()
         title = str(self.words("charts.lost.axis"))
-        x = self.axis(alt.X, "quality_lost", title, "format(datum.value, ',.2~f')", zero=False, padding=14)
+        x = self.axis(alt.X, "quality_lost", title, "format(datum.value, ',.2~f')", padding=14)
         points = base.mark_point(filled=True, opacity=0.8, tooltip=TIP).encode(x=x)
         limit = self.limit(LOW, ROWS, x="max(quality_limit):Q")
-        return points + limit, {"x_ticks": {"columns": ["quality_lost", "quality_limit"], "linear": True}}, ROW_HEIGHT
+        ticks = {"columns": ["quality_lost", "quality_limit"], "include": [0], "linear": True}
+        return points + limit, {"x_ticks": ticks}, ROW_HEIGHT
 
     def quality(self, column: str) -> Drawn:
         """Throughput against accuracy or fidelity, with its limit."""
@@ -235,7 +251,7 @@ class Drawing:
             .encode(x=self.log(alt.X, x, self.title(x), padding=24), y=y)
         )
         layers = self.points(base)
-        ticks = {"columns": [column], "linear": True}
+        ticks: dict[str, Any] = {"columns": [column], "linear": True}
         limit = number(self.limits.get("min_fidelity"))
         if column == "accuracy":
             layers += self.limit(LOW, ROWS, y="max(accuracy_limit):Q")

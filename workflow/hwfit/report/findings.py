@@ -18,7 +18,9 @@ from hwfit.report.table import values_of
 REASONS_SHOWN = 12
 GRID_DEVICES = 40
 # What must never reach a page that people pass on: `user:password@` and secret parameters of a URI.
-CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]*@|(?<=[?&])[^=&\s]*(?:password|token|secret|key)[^=&\s]*=[^&\s'\"]*", re.I)
+CREDENTIALS = re.compile(
+    r"(?<=://)[^/\s'\"]*@|(?<=[?&])[^=&\s]*(?:password|token|secret|key)[^=&\s]*=[^&\s'\"]*", re.I
+)
 
 
 def optimization_effects(rows: pd.DataFrame, words: Language) -> list[dict[str, str]]:
@@ -72,11 +74,11 @@ def effect(group: pd.DataFrame, words: Language) -> tuple[str, str]:
 
 
 def times(values: pd.Series) -> str:
-    """A range of factors: 0.73–0.95×."""
+    """A range of factors, such as 0.73 to 0.95 times."""
     if values.empty:
         return ""
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
-    return f"{low}×" if low == high else f"{low}–{high}×"
+    return low + numbers.TIMES if low == high else low + numbers.MISSING + high + numbers.TIMES
 
 
 def quality(group: pd.DataFrame, words: Language) -> str:
@@ -103,7 +105,7 @@ def coverage(rows: pd.DataFrame, words: Language) -> dict[str, Any]:
         if counts.get(status)
     ]
     left_out = rows[rows["status"] != "ok"]
-    reasons = [
+    reasons: list[dict[str, Any]] = [
         {
             "status": words.find("statuses", status) or status,
             "reason": reason or words("coverage.no_reason"),
@@ -118,7 +120,7 @@ def coverage(rows: pd.DataFrame, words: Language) -> dict[str, Any]:
         "reasons": reasons[:REASONS_SHOWN],
         "more_reasons": max(0, len(reasons) - REASONS_SHOWN),
         "grid": grid(rows),
-        "rejected": int((rows["verdict"] == "rejected").sum()),
+        "rejected": int(((rows["verdict"] == "rejected") & rows["valid"]).sum()),
     }
 
 
@@ -153,7 +155,7 @@ def validity(rows: pd.DataFrame, words: Language) -> dict[str, Any]:
     """How many measurements can be trusted, and each flag with what it means."""
     measured = rows[rows["status"] == "ok"]
     flags = measured["flags"].str.split().explode().dropna().value_counts()
-    listed = [
+    listed: list[dict[str, Any]] = [
         {
             "code": code,
             "count": int(count),
@@ -170,7 +172,7 @@ def environment(inventories: Mapping[str, Mapping[str, Any]], words: Language) -
     """Each device as its inventory tells it; what it does not tell is left out."""
     devices = []
     for name, inventory in inventories.items():
-        facts = [
+        facts: list[tuple[str, str]] = [
             (words(f"environment.{key}"), str(value))
             for key in ("name", "accelerator", "identity", "driver", "cores")
             if (value := inventory.get(key)) is not None
@@ -221,7 +223,8 @@ def energy_note(
 
 
 def config_text(plan: Mapping[str, Any]) -> str:
-    """The resolved config as YAML, without credentials."""
-    config = plan.get("config") or {}
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    """The resolved config, with the catalogs where the plan holds them, as YAML without credentials."""
+    text = yaml.safe_dump(
+        plan.get("study") or plan.get("config") or {}, sort_keys=False, allow_unicode=True, width=100
+    )
     return CREDENTIALS.sub("…", text)

@@ -1,4 +1,4 @@
-"""Numbers as people read them: three significant digits, thousands apart, '–' where nothing was measured.
+"""Numbers as people read them: three significant digits, thousands apart, a dash where nothing was measured.
 
 `report.js` follows the same rules for the table and the tooltips.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hwfit.records import COLUMNS
-
-MISSING = "–"
+MISSING = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 TEXT_COLUMNS = (
     "model",
@@ -44,9 +44,6 @@ def kind(column: str) -> str:
     return "count" if column in COUNT_COLUMNS else "figure"
 
 
-KINDS = {column: kind(column) for column in COLUMNS}
-
-
 def number(value: Any) -> float | None:
     """A finite number, or None for all else: absent, NaN, infinite, text."""
     if value is None or isinstance(value, bool):
@@ -66,10 +63,11 @@ def figure(value: Any) -> str:
     if value == 0:
         return "0"
     if abs(value) < 1e-4:
-        return f"{value:.2e}".replace("-", "\N{MINUS SIGN}")
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
     rounded = float(f"{value:.2e}")
     decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
-    return f"{rounded:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{rounded:,.{decimals}f}".replace("-", MINUS)
 
 
 def count(value: Any) -> str:
@@ -87,16 +85,11 @@ def share(value: Any) -> str:
 def points(value: Any) -> str:
     """A difference of shares in percentage points: 0.31."""
     value = number(value)
-    return MISSING if value is None else f"{100 * value:.2g}".replace("-", "\N{MINUS SIGN}")
+    return MISSING if value is None else f"{100 * value:.2g}".replace("-", MINUS)
 
 
 def interval(low: Any, high: Any) -> str:
     """A range, or nothing where an end is missing."""
     if number(low) is None or number(high) is None:
         return ""
-    return f"{figure(low)}–{figure(high)}"
-
-
-def write(column: str, value: Any) -> str:
-    """A value as its column's kind is written, without a unit."""
-    return {"share": share, "points": points, "count": count, "figure": figure}[KINDS.get(column, "figure")](value)
+    return f"{figure(low)}{MISSING}{figure(high)}"

@@ -26,7 +26,7 @@ from hwfit.report.verdicts import cards
 # The Vega-Lite that altair writes, as vl-convert names it: 6.4.
 VEGA_LITE = altair.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
 # What a reader wants first; the rest waits behind the column button, in a row's details and in the CSV.
-DEFAULT_COLUMNS = (
+DEFAULT_COLUMNS: tuple[str, ...] = (
     "model",
     "device",
     "runtime",
@@ -65,10 +65,12 @@ def render(
         style=Markup(table_style() + package_file("report.css")),
         scripts=[Markup(script) for script in scripts],
         data=Markup(script_json(page_data(rows, recommendation, words))),
-        recommendation=recommendation,
+        provenance={
+            name: recommendation.get(name) or "" for name in ("sweep", "hwfit_version", "generated_at")
+        },
         goal=goal(recommendation, words),
         counts=counts(rows, recommendation, words),
-        cards=cards(recommendation, words),
+        cards=cards(recommendation, dict(zip(rows["model"], rows["task"], strict=True)), words),
         models=values_of(rows, "model"),
         measured_models=values_of(rows[rows["drawn"]], "model"),
         legend=legend(rows),
@@ -83,10 +85,7 @@ def render(
 
 def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> dict[str, Any]:
     """What `report.js` reads."""
-    shown = DEFAULT_COLUMNS
-    shown += tuple(column for column in ENERGY_COLUMNS if rows[column].notna().any())
-    first = [column for column in shown if column in COLUMNS]
-    order = [*first, *(column for column in COLUMNS if column not in first)]
+    shown = DEFAULT_COLUMNS + tuple(column for column in ENERGY_COLUMNS if rows[column].notna().any())
     return {
         "language": words.code,
         "columns": [
@@ -99,11 +98,12 @@ def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Lang
             for column in COLUMNS
         ],
         "derived": DERIVED,
-        "order": order,
+        "order": [*shown, *(column for column in COLUMNS if column not in shown)],
         "rows": as_json(rows),
         "charts": charts.build(rows, recommendation.get("constraints") or {}, words),
         "effects": findings.optimization_effects(rows, words),
-        "words": words.section("browser") | {
+        "words": words.section("browser")
+        | {
             "statuses": words.section("statuses"),
             "verdicts": words.section("verdicts"),
         },
@@ -116,16 +116,16 @@ def goal(recommendation: Mapping[str, Any], words: Language) -> Markup:
     objective = str(recommendation.get("objective", "throughput"))
     wish = words.find("objectives", objective) or objective
     limits = []
+    writers = {"max_accuracy_drop": numbers.points, "min_fidelity": numbers.share}
     for name, value in (recommendation.get("constraints") or {}).items():
         if number(value) is None:
             continue
-        is_share = name in ("max_accuracy_drop", "min_fidelity")
-        shown = (numbers.points if name == "max_accuracy_drop" else numbers.share if is_share else numbers.figure)(value)
-        if words.find("limits", name):
-            limits.append(words(f"limits.{name}", value=shown))
-        else:
-            limits.append(Markup("{} {}").format(name, numbers.figure(value)))
-    return words("goal", objective=wish, limits=words.listing(limits)) if limits else words("goal_free", objective=wish)
+        shown = writers.get(name, numbers.figure)(value)
+        known = words.find("limits", name)
+        limits.append(words(f"limits.{name}", value=shown) if known else Markup("{} {}").format(name, shown))
+    if not limits:
+        return words("goal_free", objective=wish)
+    return words("goal", objective=wish, limits=words.listing(limits))
 
 
 def counts(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> list[Markup]:
@@ -145,29 +145,27 @@ def counts(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Languag
 
 
 def legend(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The filter groups of the charts, which are their legend too."""
+    """The filter groups of the charts, which are their legend too: what is drawn, with its mark."""
     drawn = rows[rows["drawn"]]
     known = charts.marks(rows)
-    groups = []
-    for column in ("device", "runtime", "optimization"):
-        entries = []
-        for name in values_of(drawn, column):
-            entries.append(
-                {
-                    "name": name,
-                    "colour": known["runtime"].get(name, "currentColor") if column == "runtime" else "currentColor",
-                    "shape": charts.SHAPES[0] if column == "runtime" else known["optimization"].get(name),
-                    "has_mark": column != "device",
-                }
-            )
-        groups.append({"column": column, "entries": sorted(entries, key=lambda each: sort_key(each, known))})
-    return groups
-
-
-def sort_key(entry: Mapping[str, Any], known: Mapping[str, Mapping[str, str]]) -> int:
-    """Optimizations in the order of their shapes, all else by name."""
-    order = list(known["optimization"])
-    return order.index(entry["name"]) if entry["name"] in order else 0
+    dot, plain = charts.SHAPES[0], "currentColor"
+    present = {column: set(values_of(drawn, column)) for column in known}
+    return [
+        {"column": "device", "entries": [{"name": name} for name in values_of(drawn, "device")]},
+        *(
+            {
+                "column": column,
+                "entries": [
+                    {"name": name, "shape": dot, "colour": mark}
+                    if column == "runtime"
+                    else {"name": name, "shape": mark, "colour": plain}
+                    for name, mark in known[column].items()
+                    if name in present[column]
+                ],
+            }
+            for column in known
+        ),
+    ]
 
 
 def content_security_policy(scripts: list[str]) -> str:
@@ -190,7 +188,7 @@ def package_file(name: str) -> str:
 @functools.cache
 def vega_script() -> str:
     """Vega, Vega-Lite and vega-embed as one module that leaves `vegaEmbed` on the window."""
-    return safe_in_script(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+    return safe_in_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE))
 
 
 @functools.cache
@@ -214,5 +212,5 @@ def safe_in_script(script: str) -> str:
     """A library's script, checked to survive inside a script element as it is: its hash depends on it."""
     if "</script" in script.lower() or "\r" in script:
         raise ValueError("a bundled script cannot be put inline as it is")
-    # After '<!--' a parser reads '<script' differently. Both libraries have it in strings and expressions only.
+    # After '<!--' a parser reads '<script' differently. The libraries have it in strings and patterns only.
     return script.replace("<!--", "\\x3c!--")

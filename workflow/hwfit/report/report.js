@@ -12,7 +12,6 @@ const labels = Object.fromEntries(page.columns.map((column) => [column.name, col
 
 const MISSING = "–";
 const three = new Intl.NumberFormat("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
-const tiny = new Intl.NumberFormat("en", { notation: "scientific", maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const four = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const two = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
@@ -23,8 +22,10 @@ const write = {
   count: (value) => whole.format(value),
   share: (value) => `${four.format(100 * value)}%`,
   points: (value) => two.format(100 * value).replace("-", "−"),
-  figure: (value) =>
-    value === 0 ? "0" : (Math.abs(value) < 1e-4 ? tiny : three).format(value).replace("-", "−"),
+  figure: (value) => {
+    if (value === 0) return "0";
+    return (Math.abs(value) < 1e-4 ? value.toExponential(2) : three.format(value)).replaceAll("-", "−");
+  },
 };
 
 function shown(name, value) {
@@ -50,12 +51,12 @@ const modelSelect = document.getElementById("chart-model");
 function tip(row) {
   const value = (name) => shown(name, row[at[name]]);
   const range = (low, high) =>
-    row[at[low]] === null || row[at[high]] === null ? "" : ` (${shown(low, row[at[low]])} – ${shown(high, row[at[high]])})`;
-  const { figure } = write;
-  const rates = row[at.throughput_low] === null ? "" : ` (${figure(row[at.throughput_low])} – ${figure(row[at.throughput_high])})`;
+    row[at[low]] === null || row[at[high]] === null
+      ? ""
+      : ` (${write.figure(row[at[low]])}–${write.figure(row[at[high]])})`;
   const told = {};
   for (const name of ["device", "runtime", "optimization", "batch_size"]) told[labels[name]] = value(name);
-  told[labels.throughput_samples_per_s] = value("throughput_samples_per_s") + rates;
+  told[labels.throughput_samples_per_s] = value("throughput_samples_per_s") + range("throughput_low", "throughput_high");
   told[labels.latency_p50_ms] = value("latency_p50_ms") + range("latency_p50_ci_low_ms", "latency_p50_ci_high_ms");
   told[labels.accuracy] = value("accuracy");
   told[labels.fidelity] = value("fidelity");
@@ -95,7 +96,7 @@ function ticks(rows, { columns, include = [], each = false, linear = false }) {
     const first = Math.ceil(low / step);
     return within(Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12))));
   }
-  const factors = decades < 1.3 ? [1, 1.5, 2, 3, 5, 7] : decades < 3.5 ? [1, 2, 5] : [1];
+  const factors = decades < 1.3 ? [1, 1.5, 2, 3, 5, 7] : decades < 2 ? [1, 2, 3, 5] : decades < 3.5 ? [1, 2, 5] : [1];
   const start = Math.floor(Math.log10(low));
   const exponents = Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => start + i);
   return within(exponents.flatMap((exponent) => factors.map((factor) => Number(`${factor}e${exponent}`))));
@@ -115,8 +116,11 @@ async function drawChart(name, rows) {
     await views[name].height(height).data("rows", rows).resize().runAsync();
   } else {
     // Vega's interpreter (ast) evaluates expressions without eval, which the page's policy forbids.
-    const options = { mode: "vega-lite", actions: false, ast: true, renderer: "svg" };
+    // Only errors are logged: a layer that the filters leave empty is no fault.
+    const options = { mode: "vega-lite", actions: false, ast: true, renderer: "svg", logLevel: 1 };
     views[name] = (await window.vegaEmbed(chart, { ...spec, height, params, datasets: { rows } }, options)).view;
+    // The container names the chart; its marks would only be noise to a screen reader, and the table has them.
+    chart.querySelector("svg").setAttribute("aria-hidden", "true");
     await new Promise((resume) => setTimeout(resume));
   }
 }
@@ -207,7 +211,7 @@ function tableColumn(name) {
 function command(row) {
   const value = (name) => row[at[name]];
   const path = ["device", "runtime", "model", "optimization", "scenario"].map(value).join("/");
-  const file = `results/profiles/${path}/round1/bs${value("batch_size")}.json`;
+  const file = `results/profiles/${path}/round0/bs${value("batch_size")}.json`;
   return `snakemake --cores all --force '${file.replaceAll("'", "'\\''")}'`;
 }
 
@@ -246,7 +250,7 @@ function startTable() {
       decodeEntities: false,
       stripNewlines: false,
       trim: false,
-      format: { header: (_, index) => page.order[index - 1] },
+      format: { header: (_, index) => page.columns[index].name },
     },
   };
   const table = new window.DataTable("#rows", {
@@ -275,8 +279,18 @@ function startTable() {
   const scroller = table.table().node().parentElement;
   Object.assign(scroller, { tabIndex: 0 });
   scroller.setAttribute("role", "region");
-  scroller.setAttribute("aria-label", document.getElementById("table-title").textContent);
+  scroller.setAttribute("aria-label", words.scroller);
 
+  // DataTables leaves its column menu without a name, and its entries without their state.
+  const nameMenu = () => {
+    document.querySelector(".dt-button-collection")?.setAttribute("aria-label", words.columns);
+    for (const entry of document.querySelectorAll(".dt-button-collection button")) {
+      entry.setAttribute("role", "menuitemcheckbox");
+      entry.setAttribute("aria-checked", String(entry.classList.contains("dt-button-active")));
+    }
+  };
+  table.on("buttons-action", nameMenu);
+  table.on("column-visibility", () => setTimeout(nameMenu));
   table.table().body().addEventListener("click", (event) => {
     const button = event.target.closest(".open-row");
     if (!button) return;

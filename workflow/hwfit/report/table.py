@@ -105,9 +105,7 @@ def standing(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.Series
     """'pick' for a row that the recommendation names, 'out' for one that no limit lets through, else 'in'."""
     stands = pd.Series("in", index=rows.index, dtype=object)
     stands[rows["verdict"].isin(["rejected", "unproven"])] = "out"
-    picks = {
-        identity(entry["chosen"]) for entry in recommendation.get("models") or [] if entry.get("chosen")
-    }
+    picks = {identity(entry["chosen"]) for entry in recommendation.get("models") or [] if entry.get("chosen")}
     if picks:
         names = zip(*(rows[column] for column in IDENTITY), strict=True)
         stands[[identity(dict(zip(IDENTITY, name, strict=True))) in picks for name in names]] = "pick"

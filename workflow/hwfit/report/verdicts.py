@@ -39,32 +39,37 @@ class Card:
     sentences: list[Markup]
     others: list[Markup] = field(default_factory=list)
     others_title: str = ""
+    evidence: list[Mapping[str, str]] = field(default_factory=list)
     launch: Mapping[str, str] | None = None
 
 
-def cards(recommendation: Mapping[str, Any], words: Language) -> list[Card]:
-    """A card for each model of the recommendation."""
-    return [card(entry, recommendation, words) for entry in recommendation.get("models") or []]
+def cards(recommendation: Mapping[str, Any], tasks: Mapping[str, str], words: Language) -> list[Card]:
+    """A card for each model of the recommendation; `tasks` gives each model's task."""
+    return [
+        card(entry, recommendation, tasks.get(str(entry.get("model"))) or "", words)
+        for entry in recommendation.get("models") or []
+    ]
 
 
-def card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], words: Language) -> Card:
+def card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], task: str, words: Language) -> Card:
     """The card of one model."""
-    chosen = entry.get("chosen")
-    verdict = entry.get("verdict")
+    chosen = entry.get("chosen") or {}
+    verdict = str(entry.get("verdict"))
     if not chosen or verdict not in ("chosen", "provisional"):
         verdict = "none"
-    tied = entry.get("tied") or []
+    tied, misses = entry.get("tied") or [], entry.get("nearest_misses") or []
     objective = str(recommendation.get("objective", "throughput"))
-    summary = [Markup('<span lang="en">{}</span>').format(entry["summary"])] if entry.get("summary") else []
     if verdict == "none":
-        headline, figures, sentences = words("verdict.none"), [], summary
+        # The misses are listed with what each breaks; beside them only the advice says something new.
+        told = entry.get("advice") if misses and "advice" in entry else entry.get("summary")
+        headline, figures, sentences = words("verdict.none"), [], [as_written(told)] if told else []
     else:
         headline = words("verdict.headline", **named(chosen, words))
         figures = key_figures(chosen, objective, recommendation.get("constraints") or {}, words)
         sentences = doubts(entry, objective, words)
         if verdict == "provisional":
-            sentences = [words("verdict.provisional"), *summary, *sentences]
-    misses = entry.get("nearest_misses") or []
+            reason = chosen.get("reason") or entry.get("summary") or ""
+            sentences = [words("verdict.provisional", reason=as_written(reason)), *sentences]
     others, title = [], ""
     if tied:
         others, title = [line(row, objective, words) for row in tied], words("verdict.tied_rows")
@@ -72,15 +77,16 @@ def card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], words: Lan
         others, title = [missed(row, objective, words) for row in misses], words("verdict.nearest_misses")
     return Card(
         model=str(entry.get("model", "")),
-        task=words.find("tasks", str(entry.get("task"))) or str(entry.get("task") or ""),
+        task=words.find("tasks", task) or task,
         verdict="tied" if verdict == "chosen" and tied else verdict,
         badge=badge(verdict, entry, words),
         headline=headline,
-        device_name=text(chosen.get("device_name")) if chosen else "",
+        device_name=text(chosen.get("device_name")),
         figures=figures,
         sentences=sentences,
         others=others,
         others_title=title,
+        evidence=entry.get("limits") or [] if verdict != "none" else [],
         launch=entry.get("launch") if verdict != "none" else None,
     )
 
@@ -129,7 +135,7 @@ def key_figures(
     def make(name: str, value: str, note: str = "", objective_name: str = "") -> Figure:
         return Figure(
             words(f"figures.{name}.label"),
-            words(f"figures.{name}.unit"),
+            words(f"figures.{name}.unit") if value != MISSING else "",
             value,
             note,
             is_objective=objective_name == objective,
@@ -156,7 +162,9 @@ def key_figures(
     figures.append(make("memory", numbers.figure(row.get("peak_memory_mb")), note))
     if number(row.get("energy_j_per_sample")) is not None:
         figures.append(
-            make("energy", numbers.figure(row["energy_j_per_sample"]), text(row.get("energy_source")), "energy")
+            make(
+                "energy", numbers.figure(row["energy_j_per_sample"]), text(row.get("energy_source")), "energy"
+            )
         )
     if number(row.get("cost_usd_per_million")) is not None:
         figures.append(make("cost", numbers.figure(row["cost_usd_per_million"]), "", "cost"))
@@ -175,7 +183,9 @@ def drop_note(row: Mapping[str, Any], words: Language) -> str:
 
 def line(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
     """A row in one line: what it is, its speed, and its quality beside it."""
-    column = (HIGHER_IS_BETTER | LOWER_IS_BETTER).get(objective, "throughput_samples_per_s")
+    columns = HIGHER_IS_BETTER | LOWER_IS_BETTER
+    objective = objective if objective in columns else "throughput"
+    column = columns[objective]
     facts = []
     if number(row.get(column)) is not None:
         unit = words(f"verdict.units.{objective}")
@@ -193,14 +203,20 @@ def missed(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
     """A row in one line with the limit it breaks."""
     shown = line(row, objective, words)
     if text(row.get("reason")):
-        shown += Markup(": <span lang='en'>{}</span>").format(row["reason"])
+        shown += Markup(": {}").format(as_written(row["reason"]))
     return shown
 
 
+def as_written(sentence: Any) -> Markup:
+    """Words that the decision wrote, which are English in every language of the report."""
+    return Markup('<span lang="en">{}</span>').format(sentence)
+
+
 def short_name(row: Mapping[str, Any]) -> str:
-    """A combination as one glance reads it: cpu · torch · bf16 · 32."""
-    batch = numbers.count(row.get("batch_size"))
-    return " · ".join([*(text(row.get(name)) for name in ("device", "runtime", "optimization")), f"×\u2009{batch}"])
+    """A combination as one glance reads it: device, runtime, optimization, times the batch size."""
+    parts = [text(row.get(name)) for name in ("device", "runtime", "optimization")]
+    batch = f"{numbers.TIMES}\N{THIN SPACE}{numbers.count(row.get('batch_size'))}"
+    return " · ".join([*parts, batch])
 
 
 def named(row: Mapping[str, Any], words: Language) -> dict[str, str]:

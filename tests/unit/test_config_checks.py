@@ -1,0 +1,205 @@
+"""Settings that are valid alone and wrong together are refused, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwfit.config import ConfigError, read_study
+from hwfit.config_checks import check_config, check_devices, check_models, check_optimizations
+from hwfit.sections import Config, Device, Model, Optimization
+
+OWN = Path(__file__).parents[2] / "config"
+MODEL = {"task": "features", "data": "photograph-patches", "sources": {"torch": {"zoo": "mlp"}}}
+CAST = {"pass": "cast", "dtype": "bfloat16"}
+QUANTIZE = {"pass": "quantize_dynamic"}
+PRUNE = {"pass": "prune", "amount": 0.5}
+DEVICES = {
+    "cpu": Device(accelerator="cpu", runtimes={"torch": "torch-cpu", "tensorflow": "tensorflow-cpu"}),
+    "gpu0": Device(accelerator="cuda", runtimes={"torch": "torch-cuda"}, price_per_hour=2.5),
+}
+
+
+def config_findings(matrix: Any = None, **sections: Any) -> list[tuple[tuple[Any, ...], str]]:
+    entry = {"models": ["mlp", "minilm"], "devices": ["cpu"], "batch_sizes": [1, 8]}
+    matrix = [entry | one for one in matrix] if isinstance(matrix, list) else entry | (matrix or {})
+    return list(check_config(Config(matrix=matrix, **sections), DEVICES))
+
+
+def pass_findings(*passes: dict[str, Any], name: str = "x") -> list[str]:
+    return [text for _, text in check_optimizations({name: Optimization(passes=list(passes))})]
+
+
+@pytest.mark.parametrize("passes", [[], [CAST], [QUANTIZE], [PRUNE], [PRUNE, CAST], [PRUNE, QUANTIZE]])
+def test_passes_that_make_sense_together_are_taken(passes: list[dict[str, Any]]) -> None:
+    assert pass_findings(*passes) == []
+
+
+@pytest.mark.parametrize(
+    ("passes", "reason"),
+    [
+        ([CAST, QUANTIZE], "works on fp32 weights and activations, and cast leaves neither"),
+        ([QUANTIZE, CAST], "works on fp32 weights and activations, and cast leaves neither"),
+        ([PRUNE, PRUNE], "is prune again, as x.passes[0]"),
+        ([CAST, CAST | {"dtype": "float16"}], "is cast again, as x.passes[0]"),
+        ([CAST, PRUNE], "write prune first"),
+    ],
+)
+def test_passes_that_make_no_sense_together_are_refused(passes: list[dict[str, Any]], reason: str) -> None:
+    (text,) = pass_findings(*passes)
+    assert reason in text
+
+
+def test_the_baseline_has_no_passes() -> None:
+    assert pass_findings(CAST, name="baseline") == [
+        "must be empty: baseline is what all others are compared with"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "reason"),
+    [
+        ({"sources": {"torch": {}}}, ("sources", "torch"), "has neither zoo nor callable"),
+        (
+            {"sources": {"torch": {"zoo": "mlp", "callable": "a:b"}}},
+            ("sources", "torch"),
+            "has both zoo and callable",
+        ),
+        (
+            {"sources": {"torch": {"zoo": "mlp"}, "tensorflow": {"callable": "a:b"}}},
+            ("sources",),
+            "mixes sources",
+        ),
+        ({"task": "embedding"}, ("task",), "is 'embedding'; allowed for mlp: features"),
+        ({"data": "digits"}, ("data",), "is 'digits'; allowed for mlp: photograph-patches"),
+        ({"data": "absent.npz"}, ("data",), "absent.npz: not there"),
+        (
+            {"sources": {"torch": {"callable": "a:b"}}, "training": {}},
+            ("training",),
+            "is for zoo models",
+        ),
+        (
+            {"task": "embedding", "data": "python-help", "sources": {"tensorflow": {"zoo": "minilm"}}},
+            ("sources", "tensorflow"),
+            "minilm does not come in; allowed: torch",
+        ),
+    ],
+)
+def test_a_model_is_used_for_what_it_is(change: dict[str, Any], path: tuple[str, ...], reason: str) -> None:
+    ((found, text),) = check_models({"a": Model(**MODEL | change)})
+    assert found == ("a", *path)
+    assert reason in text
+
+
+def test_a_callable_takes_data_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inputs.npz").touch()
+    model = Model(task="features", data="inputs.npz", sources={"torch": {"callable": "a.b:c"}})
+    assert list(check_models({"a": model})) == []
+
+
+def test_a_runtime_can_drive_the_accelerator() -> None:
+    device = Device(accelerator="npu", runtimes={"torch": "torch-cpu", "mindspore": "mindspore-ascend"})
+    assert list(check_devices({"ascend0": device})) == [
+        (("ascend0", "runtimes", "torch"), "cannot drive the accelerator npu; allowed there: mindspore")
+    ]
+
+
+def test_every_device_of_an_entry_lists_its_runtimes() -> None:
+    ((path, text),) = config_findings({"devices": ["cpu", "gpu0"], "runtimes": ["torch", "tensorflow"]})
+    assert path == ("matrix", "runtimes", 1)
+    assert text.startswith("is 'tensorflow', which device 'gpu0' does not list; it lists: torch")
+
+
+def test_without_runtimes_each_device_has_its_own() -> None:
+    exclude = [{"device": "cpu", "runtime": "tensorflow"}]
+    assert config_findings({"devices": ["cpu", "gpu0"], "exclude": exclude}) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ({}, "is empty; allowed: at least one of model, device"),
+        ({"batch_size": 64}, "(batch_size: 64) matches no combination of matrix"),
+        ({"model": "lenet-5"}, "(model: lenet-5) matches no combination"),
+        ({"runtime": "mindspore"}, "(runtime: mindspore) matches no combination"),
+        ({"model": "mlp", "optimization": "int8"}, "(model: mlp, optimization: int8) matches no combination"),
+    ],
+)
+def test_an_exclusion_matches_something(rule: dict[str, Any], reason: str) -> None:
+    ((path, text),) = config_findings({"exclude": [rule]})
+    assert path == ("matrix", "exclude", 0)
+    assert reason in text
+
+
+def test_an_exclusion_speaks_of_its_own_entry() -> None:
+    ((path, _),) = config_findings([{}, {"models": ["minilm"], "exclude": [{"model": "mlp"}]}])
+    assert path == ("matrix", 1, "exclude", 0)
+
+
+def test_something_remains_to_be_measured() -> None:
+    everything = {"exclude": [{"device": "cpu"}]}
+    assert config_findings([everything, everything]) == [
+        (("matrix",), "excludes every combination; allowed: at least one that remains")
+    ]
+    assert config_findings([everything, {}]) == []
+
+
+@pytest.mark.parametrize(
+    ("measurement", "expected"),
+    [
+        ({"min_seconds": 5, "max_seconds": 2}, "is 2, below min_seconds (5); allowed: min_seconds or more"),
+        ({"max_seconds": 0.5}, "is 0.5, below min_seconds (1); allowed: min_seconds or more"),
+        ({"timeout_seconds": 5}, "is 5, below max_seconds (10); allowed: max_seconds or more"),
+    ],
+)
+def test_times_are_in_order(measurement: dict[str, float], expected: str) -> None:
+    assert [text for _, text in config_findings(measurement=measurement)] == [expected]
+
+
+def test_the_cheapest_cannot_be_found_without_a_price() -> None:
+    cost = {"objective": "cost"}
+    ((path, text),) = config_findings(decision=cost)
+    assert path == ("decision", "objective")
+    assert "none of cpu has a price_per_hour" in text
+    assert config_findings({"devices": ["gpu0"]}, decision=cost) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("http://:5000", "'http://:5000' has no host"),
+        ("https://user:secret@", "'https://***@' has no host"),
+        ("http://user:secret", "'http://user:***' has a port that is no number"),
+        ("http://host:99999", "'http://host:99999' has a port that is no number"),
+    ],
+)
+def test_a_tracking_server_has_a_host_and_a_port(uri: str, reason: str) -> None:
+    ((path, text),) = config_findings(tracking={"uri": uri})
+    assert path == ("tracking", "uri")
+    assert text.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:///results/mlflow.db",
+        "sqlite:////absolute/path with a space.db",
+        "http://localhost:5000",
+        "https://user:pass%40word@mlflow.example.org/base",
+        "postgresql+psycopg2://user:word@host:5432/mlflow",
+        "file:///srv/mlruns",
+        "databricks",
+    ],
+)
+def test_uris_of_mlflow_are_taken(uri: str) -> None:
+    assert config_findings(tracking={"uri": uri}) == []
+
+
+def test_what_follows_from_a_broken_catalog_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "devices.yaml").write_text("cpu: {accelerator: cpu, runtimes: {}}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_study({"matrix": {"models": ["mlp"], "devices": ["cpu"]}}, tmp_path, OWN)
+    assert len(caught.value.problems) == 1

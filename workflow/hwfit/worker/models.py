@@ -1,0 +1,80 @@
+"""From a source of models.yaml to a framework's model: the zoo's, or a user's callable."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwfit.worker import zoo
+from hwfit.worker.errors import Unsupported
+from hwfit.worker.zoo import layers
+
+Source = Mapping[str, Any]
+
+
+def torch_module(source: Source) -> Any:
+    """The source's torch module, with its initial or published weights."""
+    import torch
+
+    if "zoo" in source:
+        return zoo.model(source["zoo"]).torch_module().eval()
+    return called(source, torch.nn.Module, "a torch.nn.Module").eval()
+
+
+def load_torch_weights(module: Any, weights: Path) -> None:
+    """Load a checkpoint into a torch module. Raises ValueError where names or shapes differ."""
+    from safetensors.torch import load_model
+
+    try:
+        load_model(module, weights)
+    except RuntimeError as error:
+        raise ValueError(f"{weights} does not fit the model: {str(error).splitlines()[-1].strip()}") from error
+
+
+def keras_model(source: Source, weights: Path) -> Any:
+    """The source's Keras model; a zoo model's weights come from the checkpoint, a callable's are its own."""
+    import keras
+
+    if "zoo" in source:
+        definition = zoo.model(source["zoo"])
+        return layers.build_keras(definition.LAYERS, definition.INPUT_SHAPE, load_arrays(weights))
+    return called(source, keras.Model, "a keras.Model")
+
+
+def mindspore_cell(source: Source, weights: Path) -> Any:
+    """The source's MindSpore cell; a zoo model's weights come from the checkpoint, a callable's are its own."""
+    import mindspore
+
+    if "zoo" in source:
+        return layers.build_mindspore(zoo.model(source["zoo"]).LAYERS, load_arrays(weights))
+    return called(source, mindspore.nn.Cell, "a mindspore.nn.Cell")
+
+
+def load_arrays(weights: Path) -> dict[str, Any]:
+    """A checkpoint's arrays by name."""
+    from safetensors.numpy import load_file
+
+    return load_file(weights)
+
+
+def called(source: Source, kind: type, kind_name: str) -> Any:
+    """What a user's `package.module:function` returns. Raises Unsupported that names what is wrong."""
+    path = source["callable"]
+    module_name, _, function_name = path.partition(":")
+    # The user's code lies where the workflow runs.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise Unsupported(f"{path}: {module_name} cannot be imported ({error})") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise Unsupported(f"{path}: {module_name} has no function {function_name}")
+    model = function()
+    if not isinstance(model, kind):
+        raise Unsupported(f"{path} returned a {type(model).__name__}, not {kind_name}")
+    return model

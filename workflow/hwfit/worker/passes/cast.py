@@ -1,0 +1,29 @@
+"""Weights and activations in a narrower float format: half the bytes to move, and, where the device has
+units for the format, more products a second. On a CPU without AVX512-BF16 or AMX bf16 is emulated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def torch(session: Any, dtype: str) -> None:
+    """Cast the module; inputs are cast when they are placed."""
+    import torch as framework
+
+    session.input_dtype = getattr(framework, dtype)
+    session.module = session.module.to(session.input_dtype)
+
+
+def tensorflow(session: Any, dtype: str) -> None:
+    """Build the model with Keras's policy of that name: weights and computation in the format."""
+    session.dtype = dtype
+
+
+def mindspore(session: Any, dtype: str) -> None:
+    """Cast the cell's weights; inputs are cast when they are placed."""
+    import mindspore as framework
+
+    session.input_dtype = getattr(framework, dtype)
+    for parameter in session.cell.get_parameters():
+        parameter.set_dtype(session.input_dtype)

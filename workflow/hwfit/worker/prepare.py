@@ -1,0 +1,146 @@
+"""A model's checkpoint, evaluation set and card, made once in an environment with torch."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
+from hwfit.worker import models, outputs, zoo
+
+TRAINING = {"epochs": 30, "seed": 0}
+TRAINING_BATCH = 128
+LEARNING_RATE = 1e-3
+REFERENCE_BATCH = 32
+CALLABLE_TOLERANCE = 1e-3
+
+
+def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path) -> None:
+    """Write weights.safetensors, evaluation.npz and, last, card.json.
+
+    A model that has no torch source builds itself in its own runtime: its card then has no checkpoint
+    and no reference, and its own labels, if any, speak for it.
+    """
+    from safetensors.torch import save_model
+
+    source = model["sources"].get("torch")
+    definition = zoo.model(source["zoo"]) if source and "zoo" in source else None
+    with np.load(data) as stored:
+        dataset = {key: stored[key] for key in stored.files}
+    inputs, labels = evaluation_set(dataset, definition, name, data)
+    card: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "status": "ok",
+        "reason": "",
+        "model": name,
+        "task": model["task"],
+        "source": source,
+        "inputs": [{"name": k, "dtype": str(v.dtype), "shape": list(v.shape[1:])} for k, v in inputs.items()],
+        "samples": len(next(iter(inputs.values()))),
+        "labelled": labels is not None,
+        "provenance": getattr(definition, "PROVENANCE", "the user's own"),
+        "parameters": None,
+        "flops_per_sample": None,
+        "reference_accuracy": None,
+        "tolerance": getattr(definition, "TOLERANCE", CALLABLE_TOLERANCE),
+        "training": None,
+    }
+    arrays = dict(inputs)
+    if labels is not None:
+        arrays["labels"] = labels
+    if source:
+        training = TRAINING | (model.get("training") or {})
+        torch.manual_seed(training["seed"])
+        module = models.torch_module(source)
+        if definition is not None and definition.IS_TRAINED_HERE:
+            card["training"] = train(module, dataset, **training)
+        module.eval()
+        reference = predict(module, inputs)
+        arrays["reference"] = reference
+        if labels is not None:
+            card["reference_accuracy"] = outputs.accuracy(reference, labels)
+        card["output_shape"] = list(reference.shape[1:])
+        card["parameters"] = sum(p.numel() for p in module.parameters())
+        card["flops_per_sample"] = count_flops(module, inputs)
+        save_model(module, str(out / "weights.safetensors"))
+        card["weights_sha256"] = file_sha256(out / "weights.safetensors")
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_bytes(out / "evaluation.npz", content.getvalue())
+    card["evaluation_sha256"] = file_sha256(out / "evaluation.npz")
+    write_json(out / "card.json", card)
+
+
+def evaluation_set(
+    dataset: Mapping[str, np.ndarray], definition: Any, name: str, data: Path
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """The inputs by name, in torch's layout, and the labels if there are any.
+
+    Raises ValueError where a user's file holds no array, or arrays of different lengths.
+    """
+    if definition is not None:
+        try:
+            return definition.evaluation_inputs(dataset)
+        except KeyError as error:
+            raise ValueError(f"{data} has no array {error}, which {name} needs") from error
+    inputs = {key: value for key, value in dataset.items() if key != "labels"}
+    if not inputs:
+        raise ValueError(f"{data} holds no input array")
+    lengths = {key: len(value) for key, value in dataset.items()}
+    if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
+        raise ValueError(f"{data}: the arrays differ in length, or are empty: {lengths}")
+    return inputs, dataset.get("labels")
+
+
+def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:
+    """Train a classifier with Adam on the training split; returns what was done, with its seconds."""
+    started = time.perf_counter()
+    inputs, labels = (torch.from_numpy(dataset[key]) for key in ("x_train", "y_train"))
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(seed)
+    module.train()
+    loss = torch.zeros(())
+    for _ in range(epochs):
+        for rows in torch.randperm(len(inputs), generator=generator).split(TRAINING_BATCH):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(module(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    return {
+        "optimizer": "adam",
+        "learning_rate": LEARNING_RATE,
+        "batch_size": TRAINING_BATCH,
+        "epochs": epochs,
+        "seed": seed,
+        "final_loss": float(loss),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+@torch.inference_mode()
+def predict(module: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The module's outputs in fp32 on the CPU, for all samples. Raises ValueError where they are not one array."""
+    found = []
+    for start in range(0, len(next(iter(inputs.values()))), REFERENCE_BATCH):
+        batch = [torch.from_numpy(array[start : start + REFERENCE_BATCH]) for array in inputs.values()]
+        output = module(*batch)
+        if not isinstance(output, torch.Tensor):
+            raise ValueError(f"the model returned a {type(output).__name__}, not one tensor")
+        found.append(output.float().numpy())
+    return np.concatenate(found)
+
+
+@torch.inference_mode()
+def count_flops(module: Any, inputs: Mapping[str, np.ndarray]) -> int:
+    """FLOPs of one sample by torch's counter, multiply and add counted as two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        module(*[torch.from_numpy(array[:1]) for array in inputs.values()])
+    return counter.get_total_flops()

@@ -1,0 +1,114 @@
+"""MindSpore in graph mode: on CPUs; Ascend NPUs by device name.
+
+Run on: CPU (mindspore 2.8.0; later versions run CPU convolutions on a slow reference kernel). On Ascend
+only the device's name differs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("GLOG_v", "3")
+
+import mindspore as ms
+import numpy as np
+
+from hwfit.worker import models
+from hwfit.worker.errors import Unsupported
+from hwfit.worker.passes import session_pass
+from hwfit.worker.runtimes import Batch, Request, Session
+
+TARGETS = {"cpu": "CPU", "npu": "Ascend"}
+
+
+class MindSporeSession(Session):
+    """A cell in graph mode; session passes may change `cell` and `input_dtype`."""
+
+    def __init__(self, request: Request) -> None:
+        use_device(request.accelerator, request.index)
+        if request.threads:
+            ms.set_context(runtime_num_threads=request.threads)
+        self.accelerator = request.accelerator
+        self.names = [entry["name"] for entry in request.card["inputs"]]
+        self.input_dtype: Any = None
+        self.cell = models.mindspore_cell(request.source, request.weights)
+        for step in request.passes:
+            session_pass(step).mindspore(self, **{k: v for k, v in step.items() if k != "pass"})
+        self.cell.set_train(False)
+        if request.passes:
+            self.require_kernels(request)
+
+    def require_kernels(self, request: Request) -> None:
+        """Compile for one sample. Raises Unsupported where the device lacks a kernel for the new types."""
+        one = {e["name"]: np.zeros((1, *e["shape"]), e["dtype"]) for e in request.card["inputs"]}
+        try:
+            self.run(self.place(one))
+        except (TypeError, RuntimeError) as error:
+            told = [line.strip() for line in str(error).splitlines() if "fail!" in line or "nsupported" in line]
+            raise Unsupported(f"mindspore {ms.__version__} on {self.accelerator}: {(told or [str(error)])[0]}") from error
+
+    def place(self, batch: Batch) -> list[Any]:
+        tensors = [ms.Tensor(np.ascontiguousarray(batch[name])) for name in self.names]
+        if self.input_dtype is not None:
+            tensors = [t.astype(self.input_dtype) if t.is_floating_point() else t for t in tensors]
+        ms.runtime.synchronize()
+        return tensors
+
+    def run(self, placed: list[Any]) -> Any:
+        output = self.cell(*placed)
+        ms.runtime.synchronize()
+        return output
+
+    def fetch(self, output: Any) -> np.ndarray:
+        return output.astype(ms.float32).asnumpy()
+
+    def model_size_bytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self.cell.get_parameters())
+
+    def reset_peak_memory(self) -> None:
+        if self.accelerator != "cpu":
+            ms.runtime.reset_peak_memory_stats()
+
+    def peak_memory_bytes(self) -> int | None:
+        return None if self.accelerator == "cpu" else ms.runtime.max_memory_allocated()
+
+
+def open_session(request: Request) -> MindSporeSession:
+    """Build the cell from the checkpoint on the device."""
+    return MindSporeSession(request)
+
+
+def describe(accelerator: str, index: int) -> dict[str, Any]:
+    """Versions. Raises Unsupported where this MindSpore cannot use the device."""
+    use_device(accelerator, index)
+    return {"runtime_version": ms.__version__, "device_name": TARGETS[accelerator]}
+
+
+def use_device(accelerator: str, index: int) -> None:
+    """Choose the device, and graph mode. The worker sees the probed one alone, so its number is 0."""
+    try:
+        ms.set_device(TARGETS[accelerator], 0)
+    except (RuntimeError, ValueError) as error:
+        raise Unsupported(f"mindspore {ms.__version__}: {str(error).splitlines()[0]}") from error
+    ms.set_context(mode=ms.GRAPH_MODE)
+
+
+def peak_kernels(
+    accelerator: str, index: int, size: int, copy_bytes: int
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
+    use_device(accelerator, index)
+    left, right = (ms.Tensor(np.random.default_rng(i).random((size, size), np.float32)) for i in range(2))
+    source = ms.Tensor(np.ones(copy_bytes // 4, np.float32))
+
+    def matmul() -> None:
+        ms.ops.matmul(left, right)
+        ms.runtime.synchronize()
+
+    def copy() -> None:
+        source.copy()
+        ms.runtime.synchronize()
+
+    return matmul, copy

@@ -1,0 +1,127 @@
+"""TensorFlow, one traced graph for each batch size (`tf.function`): on CPUs; GPU and TPU by device name.
+
+Run on: CPU (tensorflow-cpu 2.21.0). Elsewhere only the device's name differs, and the wait at the end of
+`run` for devices that answer before they are done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hwfit.worker import models
+from hwfit.worker.errors import Unsupported
+from hwfit.worker.passes import session_pass
+from hwfit.worker.runtimes import Batch, Request, Session
+from hwfit.worker.zoo.layers import channels_last
+
+PLATFORMS = {"cpu": "CPU", "cuda": "GPU", "tpu": "TPU"}
+
+
+class TensorFlowSession(Session):
+    """A Keras model on a device; session passes set `dtype` before it is built."""
+
+    def __init__(self, request: Request) -> None:
+        if request.threads:
+            tf.config.threading.set_intra_op_parallelism_threads(request.threads)
+        self.device = device_of(request.accelerator, request.index)
+        self.is_asynchronous = request.accelerator != "cpu"
+        self.names = [entry["name"] for entry in request.card["inputs"]]
+        self.dtype = "float32"
+        for step in request.passes:
+            session_pass(step).tensorflow(self, **{k: v for k, v in step.items() if k != "pass"})
+        keras.config.set_dtype_policy(self.dtype)
+        with tf.device(self.device):
+            self.model = models.keras_model(request.source, request.weights)
+        self.graph = tf.function(lambda *inputs: self.model(*inputs, training=False))
+
+    def place(self, batch: Batch) -> list[Any]:
+        with tf.device(self.device):
+            return [tf.constant(self.in_layout(batch[name])) for name in self.names]
+
+    def in_layout(self, array: np.ndarray) -> np.ndarray:
+        """Images with their channels last, in the session's float format."""
+        if array.ndim == 4 and channels_last(array.shape[1:]) == tuple(self.model.inputs[0].shape[1:]):
+            array = array.transpose(0, 2, 3, 1)
+        is_float = np.issubdtype(array.dtype, np.floating)
+        return array.astype(tf.as_dtype(self.dtype).as_numpy_dtype) if is_float else array
+
+    def run(self, placed: list[Any]) -> Any:
+        output = self.graph(*placed)
+        if self.is_asynchronous:
+            tf.test.experimental.sync_devices()
+        return output
+
+    def fetch(self, output: Any) -> np.ndarray:
+        return tf.cast(output, tf.float32).numpy()
+
+    def model_size_bytes(self) -> int:
+        return sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in self.model.variables)
+
+    def threads(self) -> dict[str, int]:
+        return {
+            "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+        }
+
+    def reset_peak_memory(self) -> None:
+        if self.is_asynchronous:
+            tf.config.experimental.reset_memory_stats(self.device.removeprefix("/"))
+
+    def peak_memory_bytes(self) -> int | None:
+        if not self.is_asynchronous:
+            return None
+        return tf.config.experimental.get_memory_info(self.device.removeprefix("/"))["peak"]
+
+
+def open_session(request: Request) -> TensorFlowSession:
+    """Build the model from the checkpoint on the device."""
+    return TensorFlowSession(request)
+
+
+def describe(accelerator: str, index: int) -> dict[str, Any]:
+    """Versions, and the device as TensorFlow names it. Raises Unsupported where it does not see it."""
+    return {
+        "runtime_version": tf.__version__,
+        "device_name": device_of(accelerator, index),
+        "keras": keras.__version__,
+    }
+
+
+def device_of(accelerator: str, index: int) -> str:
+    """The name of the device. The worker sees the probed one alone, so its number there is 0."""
+    platform = PLATFORMS[accelerator]
+    if not tf.config.list_physical_devices(platform):
+        raise Unsupported(f"tensorflow {tf.__version__} finds no {platform} device")
+    return f"/{platform}:0"
+
+
+def peak_kernels(
+    accelerator: str, index: int, size: int, copy_bytes: int
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
+    with tf.device(device_of(accelerator, index)):
+        left, right = (tf.random.uniform((size, size)) for _ in range(2))
+        source = tf.ones((copy_bytes // 4,))
+
+    def finish() -> None:
+        if accelerator != "cpu":
+            tf.test.experimental.sync_devices()
+
+    def matmul() -> None:
+        tf.linalg.matmul(left, right)
+        finish()
+
+    def copy() -> None:
+        # Eager identity only adds a reference; adding zero reads and writes every value.
+        tf.raw_ops.AddV2(x=source, y=0.0)
+        finish()
+
+    return matmul, copy
