@@ -131,18 +131,22 @@ def run_report(asked: argparse.Namespace) -> int:
 
 def run_track(asked: argparse.Namespace) -> int:
     from hwfit.matrix import PROFILES
-    from hwfit.tracking import log_sweep
+    from hwfit.tracking import TrackingError, log_sweep
 
     results = read_results(asked)
     config = results["plan"]["config"]
-    counts = log_sweep(
-        uri=tracking_uri(config["tracking"]["uri"]),
-        experiment=config["tracking"]["experiment"],
-        sweep=config["sweep"],
-        profiles=Path(PROFILES),
-        artifacts=[asked.table, asked.recommendation, asked.report],
-        **results,
-    )
+    try:
+        counts = log_sweep(
+            uri=tracking_uri(config["tracking"]["uri"]),
+            experiment=config["tracking"]["experiment"],
+            sweep=config["sweep"],
+            profiles=Path(PROFILES),
+            artifacts=[asked.table, asked.recommendation, asked.report],
+            **results,
+        )
+    except TrackingError as error:
+        print(error, file=sys.stderr)
+        return 1
     write_json(asked.output, counts)
     return 0
 

@@ -7,7 +7,6 @@ source, or whose optimization does not work in its runtime is a row with its rea
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import Any
 
 from hwfit.catalog import DATASETS, PASSES, RUNTIMES
 from hwfit.config import Exclusion, Matrix, Study
+from hwfit.config_errors import mask_credentials
 from hwfit.records import Cell, fingerprint, profile_path
 
 RESULTS = "results"
@@ -44,15 +44,10 @@ class Plan:
     study: Study
 
     @cached_property
-    def matrices(self) -> list[Matrix]:
-        matrix = self.study.config.matrix
-        return matrix if isinstance(matrix, list) else [matrix]
-
-    @cached_property
     def combinations(self) -> list[Combination]:
         """Every combination of the matrices' union, in the order of the config, once each."""
         found: dict[tuple[Cell, int], Combination] = {}
-        for matrix in self.matrices:
+        for matrix in self.study.config.matrices:
             for cell in self._cells_of(matrix):
                 obstacle = self.obstacle(cell)
                 for batch_size in matrix.batch_sizes:
@@ -313,7 +308,3 @@ def rule_name(name: str) -> str:
     """A name as Snakemake allows it in the name of a rule; no two names of a config share one."""
     return name.replace("_", "__").replace("-", "_").replace(".", "___")
 
-
-def mask_credentials(uri: str) -> str:
-    """A URI with the user and the password in it, if any, made unreadable."""
-    return re.sub(r"://[^/@]*@", "://***@", uri)
