@@ -121,17 +121,26 @@ async function drawChart(name, rows) {
     views[name] = (await window.vegaEmbed(chart, { ...spec, height, params, datasets: { rows } }, options)).view;
     // The container names the chart; its marks would only be noise to a screen reader, and the table has them.
     chart.querySelector("svg").setAttribute("aria-hidden", "true");
-    await new Promise((resume) => setTimeout(resume));
   }
 }
 
-async function draw() {
+// One drawing after the other, the table and the reader's clicks before any of it.
+let drawing = Promise.resolve();
+const idle = () => new Promise((resume) => (window.requestIdleCallback ?? setTimeout)(resume, { timeout: 200 }));
+
+function draw() {
+  drawing = drawing.then(drawAll);
+}
+
+async function drawAll() {
   const rows = visibleRows();
   document.getElementById("nothing-matches").hidden = rows.length > 0;
   for (const name of Object.keys(page.charts)) {
     const speaks = rows.some((row) => !needs[name] || row[needs[name]] !== null);
     document.getElementById(`figure-${name}`).hidden = !speaks;
-    if (speaks) await drawChart(name, rows);
+    if (!speaks) continue;
+    await idle();
+    await drawChart(name, rows);
   }
   for (const block of document.querySelectorAll("#charts .block")) {
     block.hidden = !block.querySelector("figure:not([hidden])");
@@ -143,6 +152,7 @@ async function draw() {
   document.getElementById("charts-note").textContent = distrusted
     ? words.not_drawn[distrusted === 1 ? "one" : "other"].replace("{count}", whole.format(distrusted))
     : "";
+  document.documentElement.dataset.drawn = modelSelect.value;
 }
 
 const EFFECTS_SHOWN = 6;
@@ -180,7 +190,7 @@ function startCharts() {
     moreEffects.dataset.all = moreEffects.dataset.all ? "" : "yes";
     tellEffects();
   });
-  return draw();
+  draw();
 }
 
 // --- Table ------------------------------------------------------------------------------------------------
@@ -244,13 +254,14 @@ function startTable() {
     text: escaped(words.csv),
     filename: "combinations",
     exportOptions: {
-      columns: page.columns.map((column) => `${column.name}:name`),
+      columns: ":gt(0)",
       orthogonal: "export",
       stripHtml: false,
       decodeEntities: false,
       stripNewlines: false,
       trim: false,
-      format: { header: (_, index) => page.columns[index].name },
+      // Named as combinations.csv names them; the index that comes along means different things.
+      format: { header: (title, index, cell) => columns[cell.dataset.dtColumn].name },
     },
   };
   const table = new window.DataTable("#rows", {
@@ -338,6 +349,6 @@ const follow = () => document.documentElement.classList.toggle("dark", dark.matc
 dark.addEventListener("change", follow);
 follow();
 
-if (modelSelect) await startCharts();
 startTable();
 document.documentElement.dataset.ready = "yes";
+if (modelSelect) startCharts();

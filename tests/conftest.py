@@ -1,0 +1,29 @@
+"""What several kinds of tests need, and the rule for what a machine lacks: skip, or fail if it is required."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REQUIRED = os.environ.get("HWFIT_REQUIRE", "").split(",")
+
+
+@pytest.fixture(scope="session")
+def python_of():
+    """The Python of a runtime's environment, as `make test` built it."""
+
+    def find(environment: str) -> str:
+        path = ROOT / "results" / "environments" / f"{environment}.json"
+        found = json.loads(path.read_text()) if path.exists() else {"reason": f"{path.name} is not there"}
+        if found.get("python"):
+            return found["python"]
+        message = f"no environment {environment}: {found['reason']} (make test builds it)"
+        if environment in REQUIRED:
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return find

@@ -1,0 +1,27 @@
+"""Running code in the Python of a runtime's environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = {"torch": "torch-cpu", "tensorflow": "tensorflow-cpu", "mindspore": "mindspore-cpu"}
+MODELS = yaml.safe_load((ROOT / "config" / "models.yaml").read_text())
+
+
+def run_python(python: str, code: str, *arguments: str, cwd: Path = ROOT) -> dict:
+    """Run code in a runtime's Python; what it prints last is JSON."""
+    done = subprocess.run(
+        [python, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])

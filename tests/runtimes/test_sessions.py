@@ -1,0 +1,211 @@
+"""Every runtime runs the zoo from one checkpoint, and says the same in fp32."""
+
+import json
+
+import numpy as np
+import pytest
+from frameworks import ENVIRONMENTS, MODELS, run_python
+
+SESSIONS = """
+import json, sys, time
+from pathlib import Path
+import numpy as np
+from hwfit.worker import outputs, runtimes
+from hwfit.worker.errors import Unsupported
+
+directory, runtime, models = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+module, found = runtimes.load(runtime), {}
+VARIANTS = {
+    "baseline": ("", []),
+    "pruned": ("-pruned", []),
+    "bfloat16": ("", [{"pass": "cast", "dtype": "bfloat16"}]),
+    "float16": ("", [{"pass": "cast", "dtype": "float16"}]),
+    "int8": ("", [{"pass": "quantize_dynamic", "dtype": "int8"}]),
+}
+for name, model in models.items():
+    if runtime not in model["sources"]:
+        continue
+    card = json.loads((directory / name / "card.json").read_text())
+    with np.load(directory / name / "evaluation.npz") as stored:
+        batch = {entry["name"]: stored[entry["name"]][:16] for entry in card["inputs"]}
+        reference = stored["reference"][:16]
+    for variant, (suffix, passes) in VARIANTS.items():
+        if variant in sys.argv[4].split(","):
+            continue
+        weights = directory / (name + suffix) / "weights.safetensors"
+        request = runtimes.Request(model["sources"][runtime], model["task"], weights, card, "cpu", 0, passes)
+        try:
+            session = module.open_session(request)
+        except Unsupported as error:
+            found[f"{name}/{variant}"] = {"unsupported": str(error)}
+            continue
+        placed = session.place(batch)
+        session.run(placed)
+        runs, fetches = [], []
+        for _ in range(20):
+            start = time.perf_counter()
+            output = session.run(placed)
+            ready = time.perf_counter()
+            got = session.fetch(output)
+            runs.append(ready - start)
+            fetches.append(time.perf_counter() - ready)
+        again = session.fetch(session.run(session.place({k: v[::-1] for k, v in batch.items()})))
+        found[f"{name}/{variant}"] = {
+            "relative_error": outputs.relative_error(got, reference),
+            "fidelity": outputs.fidelity(model["task"], got, reference),
+            "reversed": outputs.relative_error(again[::-1], got),
+            "dtype": str(got.dtype),
+            "shape": list(got.shape),
+            "model_size_bytes": session.model_size_bytes(),
+            "parameters": card["parameters"],
+            "run_s": float(np.median(runs)),
+            "fetch_s": float(np.median(fetches)),
+        }
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def sessions(request, python_of, checkpoints):
+    """What the sessions of one runtime gave, by `model/variant`."""
+    runtime = request.param
+    left_out = "" if runtime == "torch" else "int8"
+    python = python_of(ENVIRONMENTS[runtime])
+    return runtime, run_python(
+        python, SESSIONS, str(checkpoints), runtime, json.dumps(MODELS), left_out
+    )
+
+
+def of_variant(sessions, variant):
+    found = {name: result for name, result in sessions[1].items() if name.endswith(f"/{variant}")}
+    assert found
+    return found
+
+
+def test_fp32_outputs_are_those_of_the_reference(sessions):
+    baseline = of_variant(sessions, "baseline")
+    assert {"mlp/baseline", "lenet-300-100/baseline", "lenet-5/baseline"} <= set(baseline)
+    for name, result in baseline.items():
+        assert result["relative_error"] <= 1e-4, name
+        assert result["dtype"] == "float32"
+
+
+def test_outputs_follow_the_inputs(sessions):
+    for name, result in of_variant(sessions, "baseline").items():
+        assert result["reversed"] < 1e-3, name
+
+
+def test_an_fp32_session_holds_four_bytes_a_weight(sessions):
+    for name, result in of_variant(sessions, "baseline").items():
+        assert result["model_size_bytes"] == pytest.approx(4 * result["parameters"], rel=0.03), name
+
+
+def test_a_cast_session_holds_two_bytes_a_weight_or_says_why_it_cannot(sessions):
+    runtime, _ = sessions
+    for variant, error in (("bfloat16", 0.05), ("float16", 0.01)):
+        for name, result in of_variant(sessions, variant).items():
+            if "unsupported" in result:
+                assert (runtime, variant) == ("mindspore", "bfloat16"), result
+                assert "mindspore" in result["unsupported"]
+                continue
+            assert result["model_size_bytes"] == pytest.approx(2 * result["parameters"], rel=0.05), name
+            # Not the fp32 outputs under another name, nor far from them.
+            assert 1e-7 < result["relative_error"] < error, name
+
+
+def test_pruning_changes_the_outputs_in_every_runtime_that_loads_the_checkpoint(sessions):
+    for name, result in of_variant(sessions, "pruned").items():
+        assert result["relative_error"] > 1e-3, name
+
+
+def test_run_returns_when_its_outputs_are_ready(sessions):
+    """What is left to do after `run` is a copy: a runtime that answers early would wait in `fetch`."""
+    for name, result in of_variant(sessions, "baseline").items():
+        assert result["fetch_s"] < 0.5 * result["run_s"] + 0.0005, name
+
+
+def test_int8_makes_dense_models_smaller(sessions):
+    runtime, found = sessions
+    if runtime != "torch":
+        pytest.skip("int8 is a torch pass")
+    assert found["minilm/int8"]["model_size_bytes"] < 0.7 * found["minilm/baseline"]["model_size_bytes"]
+    assert found["mlp/int8"]["model_size_bytes"] < 0.3 * found["mlp/baseline"]["model_size_bytes"]
+    assert found["minilm/int8"]["fidelity"] > 0.9
+
+
+def test_published_sizes_and_costs(checkpoints):
+    """EfficientNet-Lite0: 4.7 M parameters, 407 M multiply-adds (its authors); here without batch norm's."""
+    cards = {name: json.loads((checkpoints / name / "card.json").read_text()) for name in MODELS}
+    assert cards["lenet-300-100"]["parameters"] == 266_610
+    assert cards["lenet-5"]["parameters"] == 431_080
+    assert cards["mlp"]["parameters"] == 2_002_000
+    assert cards["efficientnet-lite0"]["parameters"] == pytest.approx(4.65e6, rel=0.01)
+    assert cards["efficientnet-lite0"]["flops_per_sample"] == pytest.approx(2 * 407e6, rel=0.08)
+    assert cards["minilm"]["parameters"] == pytest.approx(22.7e6, rel=0.01)
+
+
+def test_trained_models_have_learned_their_digits(checkpoints):
+    for name in ("lenet-300-100", "lenet-5"):
+        card = json.loads((checkpoints / name / "card.json").read_text())
+        assert card["labelled"]
+        assert card["reference_accuracy"] > 0.93
+
+
+def test_unlabelled_models_are_evaluated_on_real_inputs(checkpoints):
+    with np.load(checkpoints / "efficientnet-lite0" / "evaluation.npz") as stored:
+        assert stored["x"].shape == (96, 3, 224, 224)
+        # Real photographs give confident and various answers; noise would give one.
+        assert len(set(stored["reference"].argmax(axis=1))) > 10
+
+
+def test_half_of_the_prunable_weights_are_zero_after_prune50(checkpoints):
+    card = json.loads((checkpoints / "lenet-5-pruned" / "card.json").read_text())
+    prunable = 431_080 - (20 + 50 + 500 + 10)
+    assert card["parameters"] - card["nonzero_parameters"] == pytest.approx(prunable / 2, abs=2)
+    assert card["deflated_bytes"] < 0.7 * card["file_bytes"]
+
+
+CALLABLE = """
+import json, sys
+from pathlib import Path
+from hwfit.worker.prepare import prepare
+
+try:
+    out = Path(sys.argv[1])
+    prepare("mine", json.loads(sys.argv[2]), out / "mine.npz", out)
+    print(json.dumps(json.loads((out / "card.json").read_text())))
+except Exception as error:
+    print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+"""
+MINE = """
+import torch
+
+def net():
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+
+def not_a_module():
+    return 42
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("mine:net", None),
+        ("mine:absent", "mine has no function absent"),
+        ("mine:not_a_module", "returned a int, not a torch.nn.Module"),
+        ("nowhere:net", "nowhere cannot be imported"),
+    ],
+)
+def test_a_users_callable_becomes_a_model_or_a_message(python_of, tmp_path, path, expected):
+    (tmp_path / "mine.py").write_text(MINE)
+    np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).random((10, 6), np.float32), labels=np.zeros(10, int))
+    model = {"task": "classification", "data": "mine.npz", "sources": {"torch": {"callable": path}}}
+    card = run_python(python_of("torch-cpu"), CALLABLE, str(tmp_path), json.dumps(model), cwd=tmp_path)
+    if expected:
+        assert expected in card["error"]
+    else:
+        assert card["parameters"] == 6 * 8 + 8 + 8 * 3 + 3
+        assert card["inputs"] == [{"name": "x", "dtype": "float32", "shape": [6]}]
+        assert card["labelled"]
