@@ -1,0 +1,140 @@
+"""Every combination has a row: from good records, bad ones, and none."""
+
+import numpy as np
+import pytest
+from studies import make_plan
+
+from hwfit.collect import forget_transient, make_table, read_rows
+from hwfit.matrix import PROFILES
+from hwfit.records import COLUMNS, Cell, Flag, Profile, profile_path, write_json
+
+CELL = Cell("net", "cpu", "torch", "baseline", "single_stream")
+STUDY = {"matrix": {"models": ["net"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [1, 8]}}
+
+
+class Records:
+    """Profiles below a directory."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.plan = make_plan(**STUDY).to_dict()
+
+    def write(self, batch_size=1, p50=10.0, round=0, status="ok", reason="", subject="s", **more):
+        metrics = {"latency_p50_ms": p50, "throughput_samples_per_s": batch_size / p50 * 1e3} if status == "ok" else {}
+        metrics |= {"samples": 100, "peak_memory_mb": 50.0 + round} if status == "ok" else {}
+        profile = Profile(
+            *CELL.__dict__.values(),
+            batch_size=batch_size,
+            round=round,
+            status=status,
+            reason=reason,
+            metrics=metrics | more.pop("metrics", {}),
+            fingerprints={"subject": subject},
+            details={"median_standard_error": 0.01},
+            **more,
+        )
+        path = profile_path(self.directory / PROFILES, CELL, round, batch_size)
+        write_json(path, profile.to_dict())
+        np.savez(path.with_suffix(".npz"), durations_s=np.full(100, p50 / 1e3))
+        return path
+
+    def confirm(self, rounds, batch_size=1):
+        entry = {"cell": CELL.__dict__, "batch_size": batch_size, "rounds": rounds}
+        write_json(self.directory / "results/confirmations/cpu.json", {"device": "cpu", "contenders": [entry]})
+
+    def rows(self, **more):
+        return {row.batch_size: row for row in read_rows(self.plan, self.directory, **more)}
+
+    def table(self, **inventory):
+        rows = read_rows(self.plan, self.directory)
+        return make_table(rows, self.plan, {"cpu": inventory}).set_index("batch_size")
+
+
+@pytest.fixture
+def records(tmp_path):
+    return Records(tmp_path)
+
+
+def test_a_combination_without_a_record_is_a_row_that_names_the_file(records):
+    records.write(1)
+    row = records.rows()[8]
+    assert row.status == "crashed"
+    assert "bs8.json" in row.reason
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"status": "ok"}', "[]"])
+def test_a_record_that_cannot_be_read_is_a_row_that_names_the_file(records, content):
+    records.write(8).write_text(content)
+    row = records.rows()[8]
+    assert row.status == "crashed"
+    assert "bs8.json" in row.reason
+
+
+def test_a_record_of_another_combination_is_not_taken_for_this_one(records):
+    records.write(1).write_bytes(records.write(8).read_bytes())
+    assert "speaks of" in records.rows()[1].reason
+
+
+def test_a_row_speaks_by_its_confirmations_alone(records):
+    records.write(1, p50=5.0)
+    for round, p50 in ((1, 10.0), (2, 10.4), (3, 9.6)):
+        records.write(1, p50=p50, round=round)
+    records.confirm([1, 2, 3])
+    row = records.rows()[1]
+    assert [profile.round for profile in row.rounds] == [1, 2, 3]
+    assert row.estimate.median_ms == pytest.approx(10.0, rel=0.01)
+    assert records.rows(first_looks_only=True)[1].estimate.median_ms == pytest.approx(5.0)
+    assert len(row.durations_ms()) == 300
+
+
+def test_a_confirmation_of_other_weights_does_not_count(records):
+    records.write(1, p50=5.0, subject="new")
+    records.write(1, p50=10.0, round=1, subject="old")
+    records.confirm([1])
+    assert records.rows()[1].estimate.median_ms == pytest.approx(5.0)
+
+
+def test_a_row_of_one_process_is_as_uncertain_as_processes_differ(records):
+    records.write(1)
+    for round, p50 in ((1, 10.0), (2, 12.0), (3, 8.5)):
+        records.write(1, p50=p50, round=round)
+    records.write(8, p50=20.0)
+    records.confirm([1, 2, 3])
+    low, high = records.rows()[8].estimate.interval()
+    assert low < 20 / 1.2
+    assert high > 20 * 1.2
+
+
+def test_a_round_that_cannot_be_trusted_makes_the_row_invalid(records):
+    records.write(1)
+    records.write(8, flags=[Flag("foreign_load", "others used 60%", 0.6)])
+    table = records.table()
+    assert list(table["valid"]) == [True, False]
+    assert table.loc[8, "flags"] == "foreign_load"
+
+
+def test_figures_that_need_a_peak_or_a_price_are_empty_without_it(records):
+    for size in (1, 8):
+        records.write(size, metrics={"flops_per_sample": 1e9})
+    table = records.table()
+    assert list(table.reset_index().columns.sort_values()) == sorted(COLUMNS)
+    assert table[["utilization", "cost_usd_per_million", "energy_j_per_sample"]].isna().all(axis=None)
+    table = records.table(peaks={"matmul_float32_gflops": 1000.0}, name="cpu")
+    # 1 GFLOP in 10 ms on a device that reaches 1000 GFLOP/s.
+    assert table.loc[1, "utilization"] == pytest.approx(0.1)
+
+
+def test_memory_is_the_largest_of_the_rounds(records):
+    for round in range(3):
+        records.write(1, round=round)
+    records.confirm([1, 2])
+    assert records.table().loc[1, "peak_memory_mb"] == 52.0
+
+
+def test_retry_forgets_what_may_go_away_and_nothing_else(records):
+    kept = records.write(1)
+    gone = records.write(8, status="timeout", reason="late")
+    lasting = records.write(8, status="unsupported", reason="no kernel", round=1)
+    assert forget_transient(records.directory) == [gone]
+    assert kept.exists()
+    assert lasting.exists()

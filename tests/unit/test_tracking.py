@@ -1,0 +1,221 @@
+"""MLflow holds every combination once, whatever is logged again, moved or down."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from tables import make_inventories, make_plan, make_table
+
+from hwfit.records import Cell, write_json
+from hwfit.tracking import TrackingError, log_sweep
+
+EXPERIMENT = "hwfit"
+
+
+class Sweep:
+    """A logged sweep of six combinations below a directory."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.uri = f"sqlite:///{directory}/results/mlflow.db"
+        self.table = make_table(models=("lenet-5",), absent=(), optimizations=("baseline",), batch_sizes=(1, 8))
+        for line in self.table.to_dict("records"):
+            self.record(line, {"p50": line["latency_p50_ms"]})
+        self.report = directory / "report.html"
+        self.report.write_text("<p>report</p>")
+
+    def record(self, line, content):
+        cell = Cell(*(line[name] for name in Cell.__dataclass_fields__))
+        path = self.directory / "profiles" / cell.path / "round0" / f"bs{line['batch_size']}.json"
+        write_json(path, content)
+        return path
+
+    def log(self, **changes):
+        plan = make_plan()["study"]
+        arguments = {"uri": self.uri, "experiment": EXPERIMENT, "sweep": "default", "plan": plan, "table": self.table}
+        arguments |= {"profiles": self.directory / "profiles", "artifacts": [self.report]}
+        return log_sweep(**arguments | {"inventories": make_inventories()} | changes)
+
+    def runs(self, uri=None):
+        client = MlflowClient(uri or self.uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        return client.search_runs([experiment.experiment_id])
+
+    def children(self, uri=None):
+        return {r.info.run_name: r for r in self.runs(uri) if r.data.tags["hwfit.kind"] == "combination"}
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Sweep(tmp_path)
+
+
+def test_each_combination_is_a_run_with_its_figures_below_one_of_the_sweep(sweep):
+    counts = sweep.log()
+    assert counts == {"created": 6, "replaced": 0, "unchanged": 0, "left": 0}
+    (parent,) = [run for run in sweep.runs() if run.data.tags["hwfit.kind"] == "sweep"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["measurement.relative_ci"] == "0.02"
+    children = sweep.children()
+    assert len(children) == 6
+    for line in sweep.table.to_dict("records"):
+        run = children[f"cpu/{line['runtime']}/lenet-5/baseline/single_stream/bs{line['batch_size']}"]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.metrics["latency_p50_ms"] == pytest.approx(line["latency_p50_ms"])
+        assert run.data.metrics["accuracy"] == pytest.approx(line["accuracy"])
+        assert run.data.params["runtime"] == line["runtime"]
+        # What was not measured is not there, rather than 0.
+        assert "power_w" not in run.data.metrics
+        artifacts = sweep.directory / "results" / "mlartifacts" / run.info.run_id / "artifacts"
+        assert json.loads((artifacts / "round0" / f"bs{line['batch_size']}.json").read_text())["p50"] > 0
+
+
+def test_a_second_log_adds_nothing(sweep):
+    sweep.log()
+    before = {run.info.run_id for run in sweep.runs()}
+    assert sweep.log() == {"created": 0, "replaced": 0, "unchanged": 6, "left": 0}
+    assert {run.info.run_id for run in sweep.runs()} == before
+
+
+def test_a_changed_record_or_row_replaces_its_run_alone(sweep):
+    sweep.log()
+    before = sweep.children()
+    line = sweep.table.to_dict("records")[0]
+    sweep.record(line, {"p50": 1.0})
+    sweep.table.loc[1, "verdict"] = "rejected"
+    assert sweep.log() == {"created": 0, "replaced": 2, "unchanged": 4, "left": 0}
+    after = sweep.children()
+    assert len(after) == 6
+    assert sum(before[name].info.run_id != after[name].info.run_id for name in before) == 2
+
+
+def test_a_run_that_a_killed_job_left_unfinished_is_made_anew(sweep):
+    sweep.log()
+    name, run = next(iter(sweep.children().items()))
+    client = MlflowClient(sweep.uri)
+    client.delete_tag(run.info.run_id, "hwfit.digest")
+    assert sweep.log()["replaced"] == 1
+    assert sweep.children()[name].info.run_id != run.info.run_id
+
+
+def test_what_left_the_matrix_is_kept_and_says_so(sweep):
+    sweep.log()
+    assert sweep.log(table=sweep.table.iloc[:4])["left"] == 2
+    tags = [run.data.tags["hwfit.in_matrix"] for run in sweep.children().values()]
+    assert sorted(tags) == ["false"] * 2 + ["true"] * 4
+
+
+def test_a_combination_that_returns_to_the_matrix_says_so_again(sweep):
+    sweep.log()
+    sweep.log(table=sweep.table.iloc[:4])
+    sweep.log()
+    assert {run.data.tags["hwfit.in_matrix"] for run in sweep.children().values()} == {"true"}
+
+
+def test_a_sweep_of_another_name_has_runs_of_its_own(sweep):
+    sweep.log()
+    assert sweep.log(sweep="second")["created"] == 6
+    assert len(sweep.runs()) == 14
+
+
+def test_rows_that_failed_are_failed_runs_and_others_finished(sweep):
+    sweep.table["status"] = ["ok", "oom", "crashed", "timeout", "unsupported", "skipped"]
+    sweep.log()
+    found = sorted(run.info.status for run in sweep.children().values())
+    assert found == ["FAILED"] * 3 + ["FINISHED"] * 3
+
+
+def test_no_run_names_the_directory_or_a_password(sweep):
+    sweep.log()
+    for run in sweep.runs():
+        text = json.dumps(run.to_dictionary())
+        assert "secret-word" not in text
+        assert str(sweep.directory) not in text
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:")
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Server:
+    """A real MLflow server as `make ui` starts it, in a directory."""
+
+    def __init__(self, directory, *command):
+        self.address = f"http://127.0.0.1:{free_port()}"
+        port = self.address.rpartition(":")[2]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hwfit", "ui", "--port", port],
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
+            start_new_session=True,
+        )
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            assert self.process.poll() is None, "the server ended"
+            try:
+                urllib.request.urlopen(f"{self.address}/health", timeout=5)
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError("the server does not answer")
+
+    def stop(self):
+        os.killpg(self.process.pid, 15)
+        self.process.wait(30)
+
+
+def test_a_moved_project_serves_its_runs_and_artifacts_and_logs_on(sweep, tmp_path_factory, monkeypatch):
+    sweep.log()
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
+    shutil.move(sweep.directory, moved)
+    monkeypatch.chdir(moved)
+    server = Server(moved)
+    try:
+        name, run = next(iter(sweep.children(server.address).items()))
+        batch = name.rpartition("/")[2]
+        client = MlflowClient(server.address)
+        fetched = client.download_artifacts(run.info.run_id, f"round0/{batch}.json", str(tmp_path_factory.mktemp("got")))
+        with open(fetched) as stream:
+            assert json.load(stream)["p50"] > 0
+        # The same sweep over HTTP finds what SQLite holds.
+        again = Sweep(moved)
+        again.table = sweep.table
+        assert again.log(uri=server.address)["unchanged"] == 6
+    finally:
+        server.stop()
+    sweep.directory, sweep.uri = moved, f"sqlite:///{moved}/results/mlflow.db"
+    assert sweep.log()["unchanged"] == 6
+
+
+def test_a_store_that_does_not_answer_is_one_message_without_credentials(sweep):
+    uri = f"http://someone:secret-word@127.0.0.1:{free_port()}"
+    with pytest.raises(TrackingError) as raised:
+        sweep.log(uri=uri)
+    message = str(raised.value)
+    assert "secret-word" not in message
+    assert "127.0.0.1" in message
+    assert "track" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_table_as_csv_reads_it_gives_the_same_digests(sweep, tmp_path):
+    """Empty cells come back as NaN: the digest must not depend on that."""
+    path = tmp_path / "table.csv"
+    sweep.table.to_csv(path, index=False)
+    sweep.log(table=pd.read_csv(path, keep_default_na=False, na_values=[""]))
+    again = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    assert sweep.log(table=again)["unchanged"] == 6
