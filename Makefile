@@ -15,6 +15,7 @@ show: $(VENV)/control
 	@$(BIN)/python -m hwfit show
 
 test: $(VENV)/test
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet all -- environments
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/test

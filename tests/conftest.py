@@ -1,4 +1,4 @@
-"""What several kinds of tests need, and the rule for what a machine lacks: skip, or fail if it is required."""
+"""What several kinds of tests need, and what a machine lacks: skipped, or a failure where it is required."""
 
 from __future__ import annotations
 

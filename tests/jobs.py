@@ -16,7 +16,9 @@ WIDTH, CLASSES, SAMPLES = 16, 4, 64
 MEASUREMENT = {"relative_ci": 0.5, "min_seconds": 0.02, "max_seconds": 0.1, "timeout_seconds": 60}
 
 
-def make_job(directory: Path, *, python: str = "python3", probe: dict[str, Any] | None = None, **changes: Any) -> Job:
+def make_job(
+    directory: Path, *, python: str = "python3", probe: dict[str, Any] | None = None, **changes: Any
+) -> Job:
     """A job whose model multiplies its input by a fixed matrix; anything of it can be set by name."""
     generator = np.random.default_rng(0)
     weights = generator.standard_normal((WIDTH, CLASSES)).astype(np.float32)
@@ -24,7 +26,10 @@ def make_job(directory: Path, *, python: str = "python3", probe: dict[str, Any] 
     model = directory / "model"
     model.mkdir(parents=True, exist_ok=True)
     np.savez(
-        model / "evaluation.npz", x=inputs, reference=inputs @ weights, labels=(inputs @ weights).argmax(axis=1)
+        model / "evaluation.npz",
+        x=inputs,
+        reference=inputs @ weights,
+        labels=(inputs @ weights).argmax(axis=1),
     )
     np.save(model / "weights.npy", weights)
     write_json(
@@ -39,12 +44,27 @@ def make_job(directory: Path, *, python: str = "python3", probe: dict[str, Any] 
         },
     )
     there = {"status": "ok", "reason": "", "accelerator": "cpu", "index": 0, "environment": {}}
-    write_json(directory / "probe.json", there | {"identity": f"test:{directory}", "name": "test"} | (probe or {}))
+    write_json(
+        directory / "probe.json", there | {"identity": f"test:{directory}", "name": "test"} | (probe or {})
+    )
     write_json(
         directory / "environment.json",
-        {"name": "test", "status": "ok", "reason": "", "python": python, "python_version": "3", "packages": {}},
+        {
+            "name": "test",
+            "status": "ok",
+            "reason": "",
+            "python": python,
+            "python_version": "3",
+            "packages": {},
+        },
     )
-    cell = {"model": "net", "device": "cpu", "runtime": "torch", "optimization": "baseline", "scenario": "single_stream"}
+    cell = {
+        "model": "net",
+        "device": "cpu",
+        "runtime": "torch",
+        "optimization": "baseline",
+        "scenario": "single_stream",
+    }
     job = {
         "cell": cell,
         "round": 0,

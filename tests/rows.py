@@ -54,7 +54,13 @@ def make_candidate(
     )
     estimate = Estimate(p50_ms, relative_error, 1000)
     row = RowWithSamples(
-        cell, batch_size, "ok", first=profile, rounds=[profile], estimate=estimate, samples_ms=np.asarray(samples_ms)
+        cell,
+        batch_size,
+        "ok",
+        first=profile,
+        rounds=[profile],
+        estimate=estimate,
+        samples_ms=np.asarray(samples_ms),
     )
     low, high = estimate.interval()
     base |= {

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from frameworks import MODELS, run_python
 
+from frameworks import MODELS, run_python
 from hwfit.data import write_dataset
 
 PREPARE = """

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from frameworks import ENVIRONMENTS, MODELS, run_python
 
 SESSIONS = """
@@ -71,9 +72,7 @@ def sessions(request, python_of, checkpoints):
     runtime = request.param
     left_out = "" if runtime == "torch" else "int8"
     python = python_of(ENVIRONMENTS[runtime])
-    return runtime, run_python(
-        python, SESSIONS, str(checkpoints), runtime, json.dumps(MODELS), left_out
-    )
+    return runtime, run_python(python, SESSIONS, str(checkpoints), runtime, json.dumps(MODELS), left_out)
 
 
 def of_variant(sessions, variant):
@@ -200,7 +199,11 @@ def not_a_module():
 )
 def test_a_users_callable_becomes_a_model_or_a_message(python_of, tmp_path, path, expected):
     (tmp_path / "mine.py").write_text(MINE)
-    np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).random((10, 6), np.float32), labels=np.zeros(10, int))
+    np.savez(
+        tmp_path / "mine.npz",
+        x=np.random.default_rng(0).random((10, 6), np.float32),
+        labels=np.zeros(10, int),
+    )
     model = {"task": "classification", "data": "mine.npz", "sources": {"torch": {"callable": path}}}
     card = run_python(python_of("torch-cpu"), CALLABLE, str(tmp_path), json.dumps(model), cwd=tmp_path)
     if expected:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from studies import make_plan
 
 from hwfit.collect import forget_transient, make_table, read_rows
 from hwfit.matrix import PROFILES
 from hwfit.records import COLUMNS, Cell, Flag, Profile, profile_path, write_json
+from studies import make_plan
 
 CELL = Cell("net", "cpu", "torch", "baseline", "single_stream")
 STUDY = {"matrix": {"models": ["net"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [1, 8]}}
@@ -20,7 +20,11 @@ class Records:
         self.plan = make_plan(**STUDY).to_dict()
 
     def write(self, batch_size=1, p50=10.0, round=0, status="ok", reason="", subject="s", **more):
-        metrics = {"latency_p50_ms": p50, "throughput_samples_per_s": batch_size / p50 * 1e3} if status == "ok" else {}
+        metrics = (
+            {"latency_p50_ms": p50, "throughput_samples_per_s": batch_size / p50 * 1e3}
+            if status == "ok"
+            else {}
+        )
         metrics |= {"samples": 100, "peak_memory_mb": 50.0 + round} if status == "ok" else {}
         profile = Profile(
             *CELL.__dict__.values(),
@@ -40,7 +44,9 @@ class Records:
 
     def confirm(self, rounds, batch_size=1):
         entry = {"cell": CELL.__dict__, "batch_size": batch_size, "rounds": rounds}
-        write_json(self.directory / "results/confirmations/cpu.json", {"device": "cpu", "contenders": [entry]})
+        write_json(
+            self.directory / "results/confirmations/cpu.json", {"device": "cpu", "contenders": [entry]}
+        )
 
     def rows(self, **more):
         return {row.batch_size: row for row in read_rows(self.plan, self.directory, **more)}
@@ -92,6 +98,17 @@ def test_a_confirmation_of_other_weights_does_not_count(records):
     records.write(1, p50=10.0, round=1, subject="old")
     records.confirm([1])
     assert records.rows()[1].estimate.median_ms == pytest.approx(5.0)
+
+
+def test_what_fails_when_it_is_confirmed_has_failed(records):
+    records.write(1)
+    records.write(1, round=1)
+    records.write(1, round=2, status="crashed", reason="the worker died of SIGSEGV")
+    records.confirm([1, 2])
+    row = records.rows()[1]
+    assert row.status == "crashed"
+    assert row.reason == "in confirming round 2: the worker died of SIGSEGV"
+    assert records.table().loc[1, "rounds"] == 0
 
 
 def test_a_row_of_one_process_is_as_uncertain_as_processes_differ(records):

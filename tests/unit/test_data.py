@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from hwfit.catalog import DATASETS as NAMES
-from hwfit.data import DATASETS, DataError, digits, fashion_mnist, photograph_patches, photographs, python_help, write_dataset
+from hwfit.data import (
+    DATASETS,
+    DataError,
+    digits,
+    fashion_mnist,
+    photograph_patches,
+    photographs,
+    python_help,
+    write_dataset,
+)
 
 
 def test_the_catalog_names_what_can_be_written():
@@ -57,9 +66,8 @@ def test_a_data_set_is_the_same_each_time(name, tmp_path):
 
 def write_idx(path, array):
     head = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    opened = gzip.open(path, "wb") if path.suffix == ".gz" else path.open("wb")
-    with opened as stream:
-        stream.write(head + array.astype(np.uint8).tobytes())
+    content = head + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The decision: limits first, then the objective, with doubt; and a reason for every row."""
 
+import math
+
 import numpy as np
 import pytest
-from rows import make_candidate
 
 from hwfit.decide import contenders, decide
 from hwfit.records import Flag
 from hwfit.uncertainty import Estimate, draws, estimate, exceedance_verdict, pooled_spread
+from rows import make_candidate
 
 
 def test_the_fastest_feasible_row_is_chosen_and_the_others_say_by_how_much_they_are_slower():
@@ -59,7 +61,10 @@ def test_a_figure_that_was_not_measured_never_meets_a_limit():
 
 
 def test_a_row_without_the_objective_never_wins():
-    candidates = [make_candidate("cheap", cost_usd_per_million=None), make_candidate("dear", cost_usd_per_million=9.0)]
+    candidates = [
+        make_candidate("cheap", cost_usd_per_million=None),
+        make_candidate("dear", cost_usd_per_million=9.0),
+    ]
     decision = decide("net", candidates, "cost", {})
     assert decision.chosen is candidates[1]
     assert candidates[0].reason == "cost was not measured"
@@ -106,17 +111,6 @@ def test_a_proven_row_wins_over_a_faster_unproven_one():
     assert fast.verdict == "unproven"
 
 
-def test_correlated_calls_prove_a_percentile_less():
-    samples = np.r_[np.full(97, 5.0), np.full(3, 60.0)]
-    independent, correlated = make_candidate(samples_ms=samples), make_candidate(samples_ms=samples)
-    for candidate, effective in ((independent, 100), (correlated, 10)):
-        candidate.row.rounds[0].metrics["samples"] = 100
-        candidate.row.rounds[0].details["effective_samples"] = effective
-        decide("net", [candidate], "throughput", {"latency_p90_ms": 50})
-    assert independent.verdict == "chosen"
-    assert correlated.verdict == "unproven"
-
-
 def test_without_labels_the_share_of_changed_answers_bounds_the_accuracy_lost():
     close, far = make_candidate("close", fidelity=0.995), make_candidate("far", fidelity=0.95, p50_ms=1)
     decision = decide("net", [close, far], "throughput", {"max_accuracy_drop": 0.01})
@@ -126,7 +120,9 @@ def test_without_labels_the_share_of_changed_answers_bounds_the_accuracy_lost():
 
 
 def test_a_limit_on_accuracy_does_not_apply_to_a_task_without_accuracy():
-    decision = decide("net", [make_candidate(task="embedding", fidelity=0.9)], "throughput", {"max_accuracy_drop": 0.01})
+    decision = decide(
+        "net", [make_candidate(task="embedding", fidelity=0.9)], "throughput", {"max_accuracy_drop": 0.01}
+    )
     assert decision.verdict == "chosen"
 
 
@@ -141,7 +137,10 @@ def test_when_nothing_fits_the_nearest_misses_and_the_one_limit_to_relax_are_nam
 
 
 def test_nothing_measured_is_an_answer_too():
-    candidates = [make_candidate("a", status="unavailable", reason="no GPU"), make_candidate("b", status="oom")]
+    candidates = [
+        make_candidate("a", status="unavailable", reason="no GPU"),
+        make_candidate("b", status="oom"),
+    ]
     decision = decide("net", candidates, "throughput", {})
     assert decision.verdict == "none"
     assert candidates[0].reason == "no GPU"
@@ -154,7 +153,22 @@ def test_contenders_are_the_leader_the_runner_up_and_what_may_still_win():
     assert set(map(id, contenders(far + near, "throughput", {}, 10, 0.05))) == set(map(id, near))
     assert len(contenders(far + near, "throughput", {}, 3, 0.05)) == 3
     lonely = [make_candidate("first", p50_ms=1), *far]
-    assert [c.row.cell.optimization for c in contenders(lonely, "throughput", {}, 5, 0.05)] == ["first", "far0"]
+    assert [c.row.cell.optimization for c in contenders(lonely, "throughput", {}, 5, 0.05)] == [
+        "first",
+        "far0",
+    ]
+
+
+def test_what_is_ahead_and_not_yet_proven_to_fit_is_a_contender_beside_the_best_that_is():
+    limits = {"latency_p90_ms": 100.0}
+    proven = make_candidate("proven", p50_ms=10.0, batch_size=1)
+    slower = make_candidate("slower", p50_ms=20.0, batch_size=1)
+    unproven = [make_candidate(f"few{i}", p50_ms=60.0 + i, batch_size=32, samples=20) for i in range(4)]
+    violated = make_candidate("late", p50_ms=300.0, batch_size=512)
+    found = contenders([slower, proven, *unproven, violated], "throughput", limits, 3, 0.05)
+    assert [c.row.cell.optimization for c in found] == ["few0", "few1", "proven"]
+    found = contenders([slower, proven, unproven[0], violated], "throughput", limits, 3, 0.05)
+    assert [c.row.cell.optimization for c in found] == ["few0", "proven"]
 
 
 def test_the_spread_between_processes_is_pooled_over_rows_and_widens_a_single_round():
@@ -201,10 +215,53 @@ def test_the_probability_to_be_best_is_calibrated():
 
 @pytest.mark.parametrize(
     ("exceeding", "samples", "verdict"),
-    [(0, 29, "met"), (0, 28, "unproven"), (2, 100, "met"), (10, 100, "unproven"), (20, 100, "violated"), (5, 5, "violated")],
+    [
+        (0, 29, "met"),
+        (0, 28, "unproven"),
+        (2, 100, "met"),
+        (10, 100, "unproven"),
+        (20, 100, "violated"),
+        (5, 5, "violated"),
+    ],
 )
 def test_a_limit_on_p90_is_decided_by_the_calls_that_go_over_it(exceeding, samples, verdict):
-    assert exceedance_verdict(exceeding, samples, 0.90) == verdict
+    durations = np.full(samples, 10.0)
+    # Spread out evenly: calls that come one by one.
+    durations[np.linspace(0, samples - 1, exceeding).astype(int)] = 30.0
+    assert exceedance_verdict(durations, 20.0, 0.90) == verdict
+
+
+def autoregressive(generator, samples, correlation):
+    """Calls of about 10 ms whose logarithms follow an AR(1) process of deviation 0.1."""
+    noise = generator.standard_normal(samples)
+    for i in range(1, samples):
+        noise[i] = correlation * noise[i - 1] + math.sqrt(1 - correlation**2) * noise[i]
+    return 10 * np.exp(0.1 * noise)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_a_p90_at_its_limit_is_seldom_called_met_or_violated_even_of_correlated_calls(correlation):
+    generator = np.random.default_rng(0)
+    limit = 10 * math.exp(0.1 * 1.2816)
+    verdicts = [
+        exceedance_verdict(autoregressive(generator, 200, correlation), limit, 0.90) for _ in range(500)
+    ]
+    assert verdicts.count("met") / 500 < 0.09
+    assert verdicts.count("violated") / 500 < 0.09
+
+
+def test_a_slow_drift_far_below_a_limit_does_not_keep_it_unproven():
+    drifting = autoregressive(np.random.default_rng(0), 60, 0.97)
+    assert exceedance_verdict(drifting, 100.0, 0.90) == "met"
+
+
+def test_calls_over_the_limit_that_come_in_one_run_prove_less():
+    durations = np.full(60, 10.0)
+    durations[20:36] = 30.0
+    assert exceedance_verdict(durations, 20.0, 0.90) == "unproven"
+    durations[:] = 10.0
+    durations[::4] = 30.0
+    assert exceedance_verdict(durations, 20.0, 0.90) == "violated"
 
 
 def test_an_estimate_without_degrees_to_spare_is_wide():

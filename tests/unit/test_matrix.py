@@ -2,18 +2,26 @@
 
 import json
 
-from studies import make_plan
-
-from hwfit.matrix import Plan, rule_name
 from hwfit.config import Study
+from hwfit.matrix import Plan, rule_name
+from studies import make_plan
 
 
 def statuses(plan):
-    return {(c.cell.runtime, c.cell.optimization, c.batch_size): (c.status, c.reason) for c in plan.combinations}
+    return {
+        (c.cell.runtime, c.cell.optimization, c.batch_size): (c.status, c.reason) for c in plan.combinations
+    }
 
 
 def test_the_matrix_is_the_product_of_its_lists_in_their_order():
-    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["baseline", "prune50"], "batch_sizes": [8, 1]})
+    plan = make_plan(
+        matrix={
+            "models": ["net"],
+            "devices": ["cpu"],
+            "optimizations": ["baseline", "prune50"],
+            "batch_sizes": [8, 1],
+        }
+    )
     assert list(statuses(plan)) == [
         (runtime, optimization, size)
         for runtime in ("torch", "tensorflow")
@@ -25,7 +33,12 @@ def test_the_matrix_is_the_product_of_its_lists_in_their_order():
 
 def test_an_excluded_combination_is_a_row_and_is_in_the_files_of_its_cell():
     plan = make_plan(
-        matrix={"models": ["net"], "devices": ["cpu"], "batch_sizes": [1, 8], "exclude": [{"runtime": "torch", "batch_size": 8}]}
+        matrix={
+            "models": ["net"],
+            "devices": ["cpu"],
+            "batch_sizes": [1, 8],
+            "exclude": [{"runtime": "torch", "batch_size": 8}],
+        }
     )
     assert statuses(plan)["torch", "baseline", 8] == ("skipped", "excluded")
     assert statuses(plan)["tensorflow", "baseline", 8] == ("", "")
@@ -118,7 +131,9 @@ def test_the_order_of_cells_is_random_and_the_same_each_time_and_rounds_follow_e
 
 
 def test_a_plan_read_back_from_its_file_is_the_same_plan():
-    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["int8", "prune50-bf16"]})
+    plan = make_plan(
+        matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["int8", "prune50-bf16"]}
+    )
     again = Plan(Study.model_validate(json.loads(json.dumps(plan.to_dict()))["study"]))
     assert again.to_dict() == plan.to_dict()
     assert again.job(plan.cells[0], 0) == plan.job(plan.cells[0], 0)

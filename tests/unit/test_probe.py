@@ -64,7 +64,10 @@ def test_an_index_counts_the_gpus_that_a_job_was_given(nvidia_smi, monkeypatch):
     [
         ({"there": False}, "nvidia-smi is not on the PATH"),
         ({"output": "No devices were found\n"}, "0 seen"),
-        ({"output": "NVIDIA-SMI has failed because it couldn't talk to the driver\n", "status": 9}, "couldn't talk"),
+        (
+            {"output": "NVIDIA-SMI has failed because it couldn't talk to the driver\n", "status": 9},
+            "couldn't talk",
+        ),
     ],
 )
 def test_a_gpu_that_is_not_there_is_a_reason(nvidia_smi, driver, said):

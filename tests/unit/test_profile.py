@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 import pytest
-from jobs import CLASSES, LinearRuntime, LinearSession, make_job
 
 from hwfit.records import read_profile
 from hwfit.worker import profile as worker
 from hwfit.worker import runtimes
 from hwfit.worker.errors import Unsupported
+from jobs import CLASSES, LinearRuntime, LinearSession, make_job
 
 
 def measure(job, monkeypatch, session=LinearSession):
@@ -27,11 +27,18 @@ def measure(job, monkeypatch, session=LinearSession):
 def test_an_honest_session_gives_figures_that_agree_with_each_other(tmp_path, monkeypatch):
     job = make_job(tmp_path)
     (one, eight), events = measure(job, monkeypatch)
-    assert [(e["event"], e["batch_size"]) for e in events] == [("begin", 1), ("row", 1), ("begin", 8), ("row", 8)]
+    assert [(e["event"], e["batch_size"]) for e in events] == [
+        ("begin", 1),
+        ("row", 1),
+        ("begin", 8),
+        ("row", 8),
+    ]
     for profile in (one, eight):
         metrics = profile.metrics
         assert profile.status == "ok"
-        assert metrics["latency_p50_ci_low_ms"] <= metrics["latency_p50_ms"] <= metrics["latency_p50_ci_high_ms"]
+        assert (
+            metrics["latency_p50_ci_low_ms"] <= metrics["latency_p50_ms"] <= metrics["latency_p50_ci_high_ms"]
+        )
         assert metrics["accuracy"] == metrics["fidelity"] == 1.0
         assert metrics["accuracy_drop"] == 0.0
         assert metrics["model_size_mb"] == pytest.approx(16 * CLASSES * 4 / 1e6)

@@ -1,7 +1,6 @@
 """A record is read whole and true, or refused by name; a write is seen whole or not at all."""
 
 import json
-import os
 
 import pytest
 
@@ -54,7 +53,9 @@ def test_an_edited_record_is_refused_with_the_place(tmp_path, change, said):
     assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "null", '{"status": NaN}', "\x00\xff", '{"schema_version": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1, 2]", "null", '{"status": NaN}', "\x00\xff", '{"schema_version": 1}']
+)
 def test_what_is_no_record_is_refused_with_the_place(tmp_path, content):
     path = tmp_path / "bs8.json"
     path.write_text(content)
@@ -75,7 +76,7 @@ def test_a_write_that_fails_leaves_the_file_before_it(tmp_path):
     with pytest.raises(ValueError):
         write_json(path, {"a": float("nan")})
     assert read_json(path) == {"a": 1}
-    assert os.listdir(tmp_path) == ["record.json"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_fingerprints_do_not_depend_on_order_or_container():

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import make_job
 
 from hwfit.records import read_json, read_profile, write_json
 from hwfit.worker.job import Job
 from hwfit.worker.lock import device_lock
 from hwfit.worker.supervisor import Attempts, supervise
+from jobs import make_job
 
 TESTS = Path(__file__).parents[1]
 
@@ -60,7 +60,12 @@ def test_every_batch_size_is_measured_in_one_worker(job_of, tmp_path):
     profiles = run(job_of(), tmp_path)
     assert {p.status for p in profiles.values()} == {"ok"}
     events = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
-    assert [(e["event"], e["batch_size"]) for e in events] == [("begin", 1), ("row", 1), ("begin", 8), ("row", 8)]
+    assert [(e["event"], e["batch_size"]) for e in events] == [
+        ("begin", 1),
+        ("row", 1),
+        ("begin", 8),
+        ("row", 8),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,9 @@ def test_every_batch_size_is_measured_in_one_worker(job_of, tmp_path):
         ("if size == 8: time.sleep(600)", "timeout", "no result within 3 s (measurement.timeout_seconds)"),
     ],
 )
-def test_what_ends_a_worker_is_a_row_and_the_others_go_on_in_a_new_one(job_of, tmp_path, body, status, reason):
+def test_what_ends_a_worker_is_a_row_and_the_others_go_on_in_a_new_one(
+    job_of, tmp_path, body, status, reason
+):
     measurement = {"relative_ci": 0.5, "min_seconds": 0.02, "max_seconds": 0.1, "timeout_seconds": 3}
     profiles = run(job_of(body, batch_sizes=[1, 8, 16], measurement=measurement), tmp_path)
     assert profiles[8].status == status
@@ -117,14 +124,14 @@ def test_what_is_absent_or_not_built_or_not_prepared_starts_no_worker(job_of, tm
 
 def test_only_what_changed_is_measured_again(job_of, tmp_path):
     run(job_of(), tmp_path)
-    times = {size: os.stat(job_of().path(size)).st_mtime_ns for size in (1, 8)}
+    times = {size: job_of().path(size).stat().st_mtime_ns for size in (1, 8)}
     job = job_of(batch_sizes=[1, 8, 16])
     run(job, tmp_path)
-    assert {size: os.stat(job.path(size)).st_mtime_ns for size in (1, 8)} == times
+    assert {size: job.path(size).stat().st_mtime_ns for size in (1, 8)} == times
     assert read_profile(job.path(16)).status == "ok"
     other = job_of(passes=[{"pass": "cast", "dtype": "bfloat16"}])
     run(other, tmp_path)
-    assert all(os.stat(other.path(size)).st_mtime_ns > times[size] for size in (1, 8))
+    assert all(other.path(size).stat().st_mtime_ns > times[size] for size in (1, 8))
 
 
 def test_a_record_that_was_cut_short_is_measured_again(job_of, tmp_path):
@@ -178,7 +185,11 @@ def test_a_supervisor_that_is_ended_leaves_no_process_behind(job_of, tmp_path, h
     worker = int(pids.read_text().split()[0])
     supervisor.send_signal(how)
     assert supervisor.wait(timeout=20) != 0
-    wait_for(lambda: not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text().split()[2])
+    wait_for(
+        lambda: (
+            not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text().split()[2]
+        )
+    )
     assert not list((tmp_path / "profiles").rglob("bs*.json"))
 
 
@@ -195,9 +206,11 @@ def test_two_supervisors_never_measure_on_one_device_at_once_and_waiting_is_told
 
 
 def test_a_holder_of_the_lock_that_died_does_not_block(tmp_path):
-    code = "import os, sys; from hwfit.worker.lock import device_lock\nwith device_lock(sys.argv[1]): os._exit(1)"
+    code = "import os, sys; from hwfit.worker.lock import device_lock\n"
+    code += "with device_lock(sys.argv[1]): os._exit(1)"
     subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"PYTHONPATH": str(TESTS.parent / "workflow")}
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(TESTS.parent / "workflow")},
     )
     with device_lock(str(tmp_path)) as waited:
         assert waited < 1

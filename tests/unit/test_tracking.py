@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from tables import make_inventories, make_plan, make_table
 
 from hwfit.records import Cell, write_json
 from hwfit.tracking import TrackingError, log_sweep
+from tables import make_inventories, make_plan, make_table
 
 EXPERIMENT = "hwfit"
 
@@ -26,7 +27,9 @@ class Sweep:
     def __init__(self, directory):
         self.directory = directory
         self.uri = f"sqlite:///{directory}/results/mlflow.db"
-        self.table = make_table(models=("lenet-5",), absent=(), optimizations=("baseline",), batch_sizes=(1, 8))
+        self.table = make_table(
+            models=("lenet-5",), absent=(), optimizations=("baseline",), batch_sizes=(1, 8)
+        )
         for line in self.table.to_dict("records"):
             self.record(line, {"p50": line["latency_p50_ms"]})
         self.report = directory / "report.html"
@@ -40,7 +43,13 @@ class Sweep:
 
     def log(self, **changes):
         plan = make_plan()["study"]
-        arguments = {"uri": self.uri, "experiment": EXPERIMENT, "sweep": "default", "plan": plan, "table": self.table}
+        arguments = {
+            "uri": self.uri,
+            "experiment": EXPERIMENT,
+            "sweep": "default",
+            "plan": plan,
+            "table": self.table,
+        }
         arguments |= {"profiles": self.directory / "profiles", "artifacts": [self.report]}
         return log_sweep(**arguments | {"inventories": make_inventories()} | changes)
 
@@ -188,9 +197,10 @@ def test_a_moved_project_serves_its_runs_and_artifacts_and_logs_on(sweep, tmp_pa
         name, run = next(iter(sweep.children(server.address).items()))
         batch = name.rpartition("/")[2]
         client = MlflowClient(server.address)
-        fetched = client.download_artifacts(run.info.run_id, f"round0/{batch}.json", str(tmp_path_factory.mktemp("got")))
-        with open(fetched) as stream:
-            assert json.load(stream)["p50"] > 0
+        fetched = client.download_artifacts(
+            run.info.run_id, f"round0/{batch}.json", str(tmp_path_factory.mktemp("got"))
+        )
+        assert json.loads(Path(fetched).read_text())["p50"] > 0
         # The same sweep over HTTP finds what SQLite holds.
         again = Sweep(moved)
         again.table = sweep.table

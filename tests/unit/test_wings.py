@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "hwfit"
 # What both wings may read: the schemas of the files between them, and the names both know.
-SHARED = {"hwfit", "hwfit.records", "hwfit.catalog"}
+SHARED = {"hwfit", "hwfit.records", "hwfit.catalog", "hwfit.series"}
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mindspore", "onnxruntime", "openvino"}
 
 
@@ -24,7 +24,9 @@ def imports_of(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             found.add(str(node.module))
             if str(node.module).startswith("hwfit"):
-                found |= {f"{node.module}.{a.name}" for a in node.names if is_module(f"{node.module}.{a.name}")}
+                found |= {
+                    f"{node.module}.{a.name}" for a in node.names if is_module(f"{node.module}.{a.name}")
+                }
     return found
 
 
@@ -40,7 +42,9 @@ def top(name: str) -> str:
 WORKER = sorted((PACKAGE / "worker").rglob("*.py"))
 CONTROL = sorted(set(PACKAGE.rglob("*.py")) - set(WORKER))
 # Snakemake, pydantic, pandas and the like: what a runtime's environment does not have.
-CONTROL_LIBRARIES = {top(n) for path in CONTROL for n in imports_of(path)} - sys.stdlib_module_names - {"hwfit", "numpy"}
+CONTROL_LIBRARIES = (
+    {top(n) for path in CONTROL for n in imports_of(path)} - sys.stdlib_module_names - {"hwfit", "numpy"}
+)
 
 
 @pytest.mark.parametrize("path", WORKER, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -63,11 +67,14 @@ def test_the_control_wings_libraries_are_known():
     assert {"pydantic", "pandas", "mlflow", "altair"} <= CONTROL_LIBRARIES
 
 
-def test_what_both_wings_share_imports_the_standard_library_alone():
+def test_what_both_wings_share_imports_the_standard_library_and_numpy_alone():
     for name in SHARED:
         path = PACKAGE / ("__init__.py" if name == "hwfit" else f"{name.partition('.')[2]}.py")
         for imported in imports_of(path):
-            assert top(imported) in sys.stdlib_module_names or imported in SHARED, (name, imported)
+            assert top(imported) in sys.stdlib_module_names | {"numpy"} or imported in SHARED, (
+                name,
+                imported,
+            )
 
 
 @pytest.mark.parametrize("module", ["supervisor", "probe", "environment", "job", "lock"])
@@ -75,6 +82,10 @@ def test_what_runs_before_an_environment_exists_needs_the_standard_library_alone
     """In a bare interpreter: -S leaves site-packages out, so that an import of anything else fails."""
     code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import hwfit.worker.{module}, json;"
     code += "print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    foreign = {top(name) for name in json.loads(done.stdout)} - sys.stdlib_module_names - {"hwfit", "__main__"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    )
+    foreign = (
+        {top(name) for name in json.loads(done.stdout)} - sys.stdlib_module_names - {"hwfit", "__main__"}
+    )
     assert not {name for name in foreign if not name.startswith("_")}

@@ -54,7 +54,9 @@ class Project:
     def start(self, *arguments: str) -> subprocess.Popen:
         """Snakemake in the project, with the environments that `make test` built."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", *arguments]
-        environment = os.environ | {"HWFIT_ENVIRONMENTS": os.environ.get("HWFIT_ENVIRONMENTS", str(ROOT / ".environments"))}
+        environment = os.environ | {
+            "HWFIT_ENVIRONMENTS": os.environ.get("HWFIT_ENVIRONMENTS", str(ROOT / ".environments"))
+        }
         return subprocess.Popen(
             command,
             cwd=self.directory,

@@ -39,7 +39,9 @@ def test_figures_of_the_table_agree_with_the_samples_on_disk(swept):
         with np.load(path) as stored:
             durations = stored["durations_s"]
         assert row["latency_p50_ms"] == pytest.approx(np.median(durations) * 1e3, rel=1e-6)
-        assert row["throughput_samples_per_s"] == pytest.approx(row["batch_size"] / durations.mean(), rel=1e-6)
+        assert row["throughput_samples_per_s"] == pytest.approx(
+            row["batch_size"] / durations.mean(), rel=1e-6
+        )
         assert row["latency_p50_ci_low_ms"] <= row["latency_p50_ms"] <= row["latency_p50_ci_high_ms"]
 
 
@@ -47,14 +49,18 @@ def test_speed_never_appears_without_accuracy_and_fidelity(swept):
     table = swept.table()
     assert table["accuracy"].between(0.9, 1).all()
     assert (table.loc[table["optimization"] == "baseline", "fidelity"] == 1).all()
-    assert (table.loc[table["optimization"] == "prune50", "nonzero_parameters"] < table["parameters"] * 0.51).all()
+    assert (
+        table.loc[table["optimization"] == "prune50", "nonzero_parameters"] < table["parameters"] * 0.51
+    ).all()
 
 
 def test_what_was_not_measured_is_empty_never_zero(swept):
     table = swept.table()
     for column in ("energy_j_per_sample", "power_w", "cost_usd_per_million"):
         assert table[column].isna().all()
-    assert not (table.select_dtypes("number").drop(columns=["accuracy_drop", "relative_error"]) == 0).any().any()
+    assert (
+        not (table.select_dtypes("number").drop(columns=["accuracy_drop", "relative_error"]) == 0).any().any()
+    )
 
 
 def test_a_second_run_changes_nothing(swept):
@@ -102,7 +108,12 @@ def test_excluding_a_combination_makes_a_row_of_it(swept):
 
 
 def test_changed_limits_decide_again_without_measuring_again(swept):
-    swept.configure({"measurement": {"max_seconds": 1.0, "relative_ci": 0.1, "confirm_rounds": 0}, "decision": {"constraints": {"max_model_size_mb": 0.001}}})
+    swept.configure(
+        {
+            "measurement": {"max_seconds": 1.0, "relative_ci": 0.1, "confirm_rounds": 0},
+            "decision": {"constraints": {"max_model_size_mb": 0.001}},
+        }
+    )
     profile = swept.profile("baseline", 1)
     before = profile.stat().st_mtime_ns
     swept.run()
@@ -113,7 +124,7 @@ def test_changed_limits_decide_again_without_measuring_again(swept):
 
 
 def swept_matrix():
-    from conftest import STUDY  # noqa: PLC0415
+    from conftest import STUDY
 
     return STUDY["matrix"]
 
@@ -167,8 +178,18 @@ def configure_own_model(project, body):
     np.savez(project.directory / "mine.npz", x=np.random.default_rng(0).random((32, 4), np.float32))
     project.configure(
         {
-            "matrix": {"models": ["mine"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [1, 8, 16]},
-            "measurement": {"max_seconds": 1.0, "relative_ci": 0.2, "confirm_rounds": 0, "timeout_seconds": 20},
+            "matrix": {
+                "models": ["mine"],
+                "devices": ["cpu"],
+                "runtimes": ["torch"],
+                "batch_sizes": [1, 8, 16],
+            },
+            "measurement": {
+                "max_seconds": 1.0,
+                "relative_ci": 0.2,
+                "confirm_rounds": 0,
+                "timeout_seconds": 20,
+            },
         },
         models={
             "mine": {"task": "features", "data": "mine.npz", "sources": {"torch": {"callable": "mine:net"}}}
@@ -198,7 +219,9 @@ def test_a_sweep_killed_while_it_measures_is_taken_up_by_a_plain_rerun(project):
     process = project.start()
     measured = project.profile("baseline", 1)
     end = time.monotonic() + 300
-    while not list(measured.parents[2].rglob("bs1.json")) and not list((project.directory / "results").rglob("attempts/**/*.jsonl")):
+    while not list(measured.parents[2].rglob("bs1.json")) and not list(
+        (project.directory / "results").rglob("attempts/**/*.jsonl")
+    ):
         assert time.monotonic() < end and process.poll() is None, process.communicate()[0][-3000:]
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGKILL)

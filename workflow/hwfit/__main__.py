@@ -177,7 +177,11 @@ def run_retry(asked: argparse.Namespace) -> int:
 def run_ui(asked: argparse.Namespace) -> int:
     from hwfit.tracking import serve
 
-    return serve(tracking_uri("sqlite:///results/mlflow.db"), asked.host, asked.port)
+    try:
+        configured = read_json("results/plan.json")["study"]["config"]["tracking"]["uri"]
+    except RecordError:
+        configured = "sqlite:///results/mlflow.db"
+    return serve(tracking_uri(configured), asked.host, asked.port)
 
 
 def tracking_uri(default: str) -> str:

@@ -133,10 +133,12 @@ def make_row(
     again = [
         look
         for look in read_rounds(directory, cell, batch_size, confirming)
-        if isinstance(look, Profile)
-        and look.status == "ok"
-        and look.fingerprints.get("subject") == first.fingerprints.get("subject")
+        if isinstance(look, Profile) and look.fingerprints.get("subject") == first.fingerprints.get("subject")
     ]
+    failed = next((look for look in again if look.status != "ok"), None)
+    if failed:
+        reason = f"in confirming round {failed.round}: {failed.reason}"
+        return Row(cell, batch_size, failed.status, reason, first=failed)
     return Row(cell, batch_size, "ok", first=first, rounds=again or readable, directory=directory)
 
 
@@ -145,7 +147,7 @@ def spread_of_devices(rows: Iterable[Row]) -> dict[str, Spread]:
     groups: dict[str, list[list[float]]] = {}
     for row in rows:
         if row.status == "ok":
-            medians = [profile.metrics["latency_p50_ms"] for profile in row.rounds]
+            medians = [profile.median_ms for profile in row.rounds]
             groups.setdefault(row.cell.device, []).append(medians)
     spreads = {device: pooled_spread(medians) for device, medians in groups.items()}
     return {device: spread for device, spread in spreads.items() if spread}
@@ -153,7 +155,7 @@ def spread_of_devices(rows: Iterable[Row]) -> dict[str, Spread]:
 
 def estimate_of(row: Row, spread: Spread | None) -> Estimate:
     """The row's median with both sizes of doubt."""
-    medians = [profile.metrics["latency_p50_ms"] for profile in row.rounds]
+    medians = [profile.median_ms for profile in row.rounds]
     within = [profile.details["median_standard_error"] for profile in row.rounds]
     return estimate(medians, within, spread)
 
@@ -208,8 +210,9 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
 
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean, or None where a value was not measured: a mean of some would pass for one of all."""
-    known = list(values)
-    return None if not known or any(v is None for v in known) else float(np.mean(known))
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(found) else None
 
 
 def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> dict[str, Any]:
@@ -224,7 +227,7 @@ def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> di
 
 
 def forget_transient(directory: Path) -> list[Path]:
-    """Remove the records of what may go away by itself, so that a run tries again; returns what it removed."""
+    """Remove the records of what may go away by itself, to be tried again; returns them."""
     removed = []
     for pattern in (f"{PROFILES}/**/bs*.json", "results/environments/*.json", "results/models/*/card.json"):
         for path in sorted(directory.glob(pattern)):

@@ -11,10 +11,9 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from hwfit.matrix import Plan
+from hwfit.matrix import Plan, attempts_file
 from hwfit.records import Cell
 
 
@@ -37,7 +36,8 @@ def confirm(plan: Plan, contenders: list[Mapping[str, Any]], seed: int = 0) -> l
         for cell in cells:
             measure(plan, cell, round, sizes[cell])
     return [
-        {"cell": entry["cell"], "batch_size": entry["batch_size"], "rounds": list(rounds)} for entry in contenders
+        {"cell": entry["cell"], "batch_size": entry["batch_size"], "rounds": list(rounds)}
+        for entry in contenders
     ]
 
 
@@ -45,5 +45,5 @@ def measure(plan: Plan, cell: Cell, round: int, batch_sizes: list[int]) -> None:
     """One supervised round of a cell. A supervisor that fails ends the job, and Snakemake tries it again."""
     command = [sys.executable, "-m", "hwfit.worker", "supervise"]
     command += ["--job", json.dumps(plan.job(cell, round, batch_sizes), sort_keys=True)]
-    command += ["--attempts", str(Path("results/attempts") / cell.path / f"round{round}.jsonl")]
+    command += ["--attempts", attempts_file(cell, round)]
     subprocess.run(command, check=True)

@@ -45,7 +45,7 @@ class DataError(Exception):
 def write_dataset(name: str, path: Path) -> None:
     """Write a data set by its name in `catalog.DATASETS`. Raises DataError with the remedy."""
     content = io.BytesIO()
-    np.savez(content, **DATASETS[name]())
+    np.savez(content, allow_pickle=False, **DATASETS[name]())
     write_bytes(path, content.getvalue())
 
 
@@ -63,9 +63,7 @@ def digits() -> dict[str, np.ndarray]:
         ]
     )
     labels = loaded.target.astype(np.int64)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=0.2, random_state=SEED, stratify=labels
-    )
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=SEED, stratify=labels)
     images = images[:, None] / np.float32(255)
     return {
         "x_train": images[train],
@@ -109,9 +107,8 @@ def read_idx_files(directory: Path) -> dict[str, np.ndarray]:
         path = next((p for p in (directory / file, directory / f"{file}.gz") if p.exists()), None)
         if path is None:
             raise DataError(f"{directory / file} is not there, nor with .gz")
-        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-        with opened as stream:
-            arrays[name] = read_idx(stream.read(), path)
+        content = path.read_bytes()
+        arrays[name] = read_idx(gzip.decompress(content) if path.suffix == ".gz" else content, path)
     for name in ("x_train", "x_test"):
         arrays[name] = arrays[name][:, None].astype(np.float32) / 255
     for name in ("y_train", "y_test"):
@@ -160,10 +157,12 @@ def photograph_patches() -> dict[str, np.ndarray]:
     """Grey patches of 20x50 pixels as `x`, float32 (n, 1000), each of mean 0 and deviation 1."""
     generator = np.random.default_rng(SEED)
     sources = [image.mean(axis=2) for image in sample_photographs()]
-    patches = []
+    patches: list[np.ndarray] = []
     while len(patches) < PATCHES:
         image = sources[len(patches) % len(sources)]
-        top, left = (generator.integers(size - side) for size, side in zip(image.shape, (20, 50), strict=True))
+        top, left = (
+            generator.integers(size - side) for size, side in zip(image.shape, (20, 50), strict=True)
+        )
         patch = image[top : top + 20, left : left + 50].ravel()
         if patch.std() > 1:
             patches.append((patch - patch.mean()) / patch.std())
@@ -174,12 +173,13 @@ def python_help() -> dict[str, np.ndarray]:
     """Passages of Python's help topics as `texts`."""
     from pydoc_data.topics import topics
 
-    passages = [
+    found = [
         " ".join(paragraph.split())
         for name in sorted(topics)
         for paragraph in topics[name].split("\n\n")
         if 8 <= len(paragraph.split()) <= 80 and not paragraph.lstrip().startswith(("::", ">>>", "|"))
     ]
+    passages = list(dict.fromkeys(found))
     chosen = np.random.default_rng(SEED).permutation(len(passages))[:PASSAGES]
     return {"texts": np.array([passages[i] for i in sorted(chosen)])}
 

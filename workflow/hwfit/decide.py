@@ -174,7 +174,9 @@ def check(candidate: Candidate, name: str, value: float) -> Finding:
         return Finding(name, "met", f"{limit.column} {figure:.4g}{unit}")
     if violated:
         by = f", {'under' if limit.is_minimum else 'over'} by {overshoot:.0%}" if abs(value) > 0 else ""
-        return Finding(name, "violated", f"{limit.column} {figure:.4g}{unit} {sign} {value:g}{unit}{by}", overshoot)
+        return Finding(
+            name, "violated", f"{limit.column} {figure:.4g}{unit} {sign} {value:g}{unit}{by}", overshoot
+        )
     text = f"{limit.column} {figure:.4g}{unit} ({low:.4g} to {high:.4g}) is too close to {value:g}{unit}"
     return Finding(name, "unproven", text, max(overshoot, 0.0))
 
@@ -186,26 +188,18 @@ def check_percentile(candidate: Candidate, name: str, value: float, limit: Limit
     if not len(durations):
         return Finding(name, "unproven", f"{limit.column}: the samples are not there")
     figure = float(np.quantile(durations, limit.percentile))
-    # Correlated calls prove less than as many independent ones.
-    worth = min(1.0, effective_share(candidate.row))
     exceeding = float((durations > value).mean())
-    counted = max(1, round(len(durations) * worth))
-    verdict = exceedance_verdict(round(exceeding * counted), counted, limit.percentile)
+    verdict = exceedance_verdict(durations, value, limit.percentile)
     overshoot = figure / value - 1
     label = f"p{limit.percentile * 100:.0f} {figure:.4g} ms"
     if verdict == "violated":
         return Finding(name, verdict, f"{label} > {value:g} ms, over by {overshoot:.0%}", overshoot)
     if verdict == "unproven":
-        text = f"{label} against {value:g} ms: {exceeding:.0%} of {len(durations)} calls over it prove nothing"
+        text = (
+            f"{label} against {value:g} ms: {exceeding:.0%} of {len(durations)} calls over it prove nothing"
+        )
         return Finding(name, verdict, text, max(overshoot, 0.0))
     return Finding(name, verdict, f"{label}, {exceeding:.1%} of {len(durations)} calls over {value:g} ms")
-
-
-def effective_share(row: Row) -> float:
-    """How many independent samples a row's samples are worth, as a share of them."""
-    worth = sum(p.details.get("effective_samples") or 0 for p in row.rounds)
-    count = sum(p.metrics.get("samples") or 0 for p in row.rounds)
-    return worth / count if count and worth else 1.0
 
 
 def check_accuracy_without_labels(candidate: Candidate, name: str, value: float) -> Finding:
@@ -222,7 +216,9 @@ def check_accuracy_without_labels(candidate: Candidate, name: str, value: float)
     changed = 1 - fidelity
     if changed <= value:
         return Finding(name, "met", f"accuracy_drop at most {changed:.2g}, the share of answers that changed")
-    text = f"accuracy_drop may be up to {changed:.2g} (no labels; {changed:.1%} of answers changed), limit {value:g}"
+    text = (
+        f"accuracy_drop may be {changed:.2g} (no labels; {changed:.1%} of answers changed), limit {value:g}"
+    )
     return Finding(name, "unproven", text, changed - value)
 
 
@@ -257,7 +253,7 @@ def choose(model: str, candidates: list[Candidate], objective: Objective, verdic
         margin = ours / theirs - 1 if objective.more_is_better else 1 - ours / theirs
     if verdict == "chosen" and runner_up:
         chosen.reason = (
-            f"tied with {len(tied) - 1} more, and by the tie rule the first (cheaper device, simpler, smaller batch)"
+            f"tied with {len(tied) - 1} more, and first by the tie rule (cheaper, simpler, smaller batch)"
             if len(tied) > 1
             else f"best {objective.words}, {abs(margin or 0):.0%} ahead of {runner_up.name}"
         )
@@ -315,7 +311,8 @@ def summarise(
     line, cell = chosen.line, chosen.row.cell
     low, high = line["latency_p50_ci_low_ms"], line["latency_p50_ci_high_ms"]
     text = (
-        f"Run {model} on {cell.device} with {cell.runtime}, {cell.optimization}, batch size {chosen.row.batch_size}: "
+        f"Run {model} on {cell.device} with {cell.runtime}, {cell.optimization}, "
+        f"batch size {chosen.row.batch_size}: "
         f"{line['throughput_samples_per_s']:.4g} samples/s, p50 {line['latency_p50_ms']:.4g} ms "
         f"({low:.4g} to {high:.4g})"
     )
@@ -361,22 +358,29 @@ def limit_to_relax(misses: Sequence[Candidate]) -> str:
 
 
 def contenders(
-    candidates: Sequence[Candidate], objective_name: str, limits: Mapping[str, float], most: int, least_share: float
+    candidates: Sequence[Candidate],
+    objective_name: str,
+    limits: Mapping[str, float],
+    most: int,
+    least_share: float,
 ) -> list[Candidate]:
-    """Those of a model that fresh rounds should measure again: the leader and what may still beat it.
+    """Those of a model that fresh rounds should measure again, `most` at most.
 
-    The runner-up is always among them, so that the margin is not flattered either.
+    They are the best that is proven to fit, what may still beat it or may yet be proven to fit, and the
+    runner-up, so that the margin is not flattered either.
     """
     objective = OBJECTIVES[objective_name]
     decide("", candidates, objective_name, limits)
     pool = [c for c in candidates if c.row.status == "ok" and c.row.valid and c.line.get(objective.column)]
-    fitting = [c for c in pool if all(f.verdict == "met" for f in c.findings)]
-    fitting = fitting or [c for c in pool if all(f.verdict != "violated" for f in c.findings)]
-    if not fitting:
+    pool = [c for c in pool if all(f.verdict != "violated" for f in c.findings)]
+    if not pool:
         return []
-    _, share_better = compare(fitting, objective)
-    ranked = sorted(zip(scores(fitting, objective), share_better, range(len(fitting)), strict=True), reverse=True)
-    kept = [
-        fitting[index] for place, (_, better, index) in enumerate(ranked) if place < 2 or better >= least_share
-    ]
-    return kept[:most]
+    _, share_better = compare(pool, objective)
+    ranked = sorted(zip(scores(pool, objective), share_better, range(len(pool)), strict=True), reverse=True)
+    ordered = [(pool[index], better) for _, better, index in ranked]
+    # What is ahead of the best that is proven to fit may yet be proven so, by more calls.
+    place = next((p for p, (c, _) in enumerate(ordered) if all(f.verdict == "met" for f in c.findings)), 0)
+    needed = max(1, place)
+    chosen = [c for p, (c, better) in enumerate(ordered) if p <= needed or better >= least_share]
+    best = ordered[place][0]
+    return [c for p, c in enumerate(chosen) if c is best or p < most - (place >= most)]

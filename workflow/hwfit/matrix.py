@@ -34,7 +34,11 @@ class Combination:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self.cell) | {"batch_size": self.batch_size, "status": self.status, "reason": self.reason}
+        return asdict(self.cell) | {
+            "batch_size": self.batch_size,
+            "status": self.status,
+            "reason": self.reason,
+        }
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Plan:
         return sorted({cell.model for cell in self.cells})
 
     def rectangle(self, device: str, runtime: str) -> list[int]:
-        """All batch sizes that any cell of a target has: every cell's rule outputs, since a rule's are fixed."""
+        """All batch sizes that any cell of a target has: a rule's outputs are fixed."""
         sizes = (set(self.batch_sizes[c]) for c in self.cells if (c.device, c.runtime) == (device, runtime))
         return sorted(set().union(*sizes))
 
@@ -155,7 +159,9 @@ class Plan:
 
     def _passes(self, optimization: str, kind: str) -> list[dict[str, Any]]:
         passes = self.study.optimizations[optimization].passes
-        return [step.model_dump(mode="json", by_alias=True) for step in passes if PASSES[step.name].kind == kind]
+        return [
+            step.model_dump(mode="json", by_alias=True) for step in passes if PASSES[step.name].kind == kind
+        ]
 
     def artifact(self, optimization: str) -> str:
         """The name of what an optimization's artifact passes make; empty where it has none."""
@@ -270,7 +276,7 @@ def is_excluded(cell: Cell, batch_size: int, exclusions: Iterable[Exclusion]) ->
 
 
 def artifact_name(passes: list[dict[str, Any]]) -> str:
-    """A name for what artifact passes make, shared by the optimizations that have the same; empty for none."""
+    """A name for what artifact passes make, shared by optimizations with the same; empty for none."""
     return "-".join([step["pass"] for step in passes] + [fingerprint(passes)[:8]]) if passes else ""
 
 
@@ -304,7 +310,26 @@ def data_file(data: str) -> str:
     return f"{RESULTS}/data/{data}.npz" if data in DATASETS else data
 
 
+def profile_pattern(device: str, runtime: str, batch_size: int) -> str:
+    """Where the profiles of a target lie, with Snakemake's wildcards for the rest."""
+    return str(profile_path(PROFILES, wildcard_cell(device, runtime), "{round}", batch_size))
+
+
+def attempts_file(cell: Cell, round: int | str) -> str:
+    """Where the attempts at measuring a cell in a round are logged."""
+    return f"{RESULTS}/attempts/{cell.path}/round{round}.jsonl"
+
+
+def attempts_pattern(device: str, runtime: str) -> str:
+    """Where the attempts of a target are logged, with Snakemake's wildcards for the rest."""
+    return attempts_file(wildcard_cell(device, runtime), "{round}")
+
+
+def wildcard_cell(device: str, runtime: str) -> Cell:
+    """A cell of a target whose other names are Snakemake's wildcards."""
+    return Cell("{model}", device, runtime, "{optimization}", "{scenario}")
+
+
 def rule_name(name: str) -> str:
     """A name as Snakemake allows it in the name of a rule; no two names of a config share one."""
     return name.replace("_", "__").replace("-", "_").replace(".", "___")
-

@@ -147,6 +147,13 @@ class Profile:
         return Cell(self.model, self.device, self.runtime, self.optimization, self.scenario)
 
     @property
+    def median_ms(self) -> float:
+        """The median time of a call; only a profile that is ok has one."""
+        value = self.metrics["latency_p50_ms"]
+        assert value is not None
+        return value
+
+    @property
     def valid(self) -> bool:
         """Whether the figures can be trusted: measured, and no flag breaks trust."""
         return self.status == "ok" and not any(f.code in TRUST_BREAKING_FLAGS for f in self.flags)
@@ -166,7 +173,16 @@ class Profile:
         known = {f.name for f in fields(cls)}
         missing = [
             name
-            for name in ("model", "device", "runtime", "optimization", "scenario", "batch_size", "round", "status")
+            for name in (
+                "model",
+                "device",
+                "runtime",
+                "optimization",
+                "scenario",
+                "batch_size",
+                "round",
+                "status",
+            )
             if name not in data
         ]
         if missing:
@@ -189,7 +205,7 @@ class Profile:
             raise RecordError(str(error)) from error
 
 
-def profile_path(root: Path | str, cell: Cell, round: int, batch_size: int) -> Path:
+def profile_path(root: Path | str, cell: Cell, round: int | str, batch_size: int) -> Path:
     """Where the profile of a combination in a round lies."""
     return Path(root) / cell.path / f"round{round}" / f"bs{batch_size}.json"
 
@@ -210,10 +226,10 @@ def write_bytes(path: Path | str, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 
@@ -244,7 +260,7 @@ def fingerprint(*parts: Any) -> str:
 
 def file_sha256(path: Path | str) -> str:
     """The SHA-256 of a file's content, in hex."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -30,8 +30,28 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 SQLITE = "sqlite:///"
-PARAMETERS = ("model", "task", "device", "device_name", "runtime", "runtime_version", "optimization", "scenario")
-TAGS = ("model", "device", "runtime", "optimization", "batch_size", "status", "valid", "verdict", "reason", "flags")
+PARAMETERS = (
+    "model",
+    "task",
+    "device",
+    "device_name",
+    "runtime",
+    "runtime_version",
+    "optimization",
+    "scenario",
+)
+TAGS = (
+    "model",
+    "device",
+    "runtime",
+    "optimization",
+    "batch_size",
+    "status",
+    "valid",
+    "verdict",
+    "reason",
+    "flags",
+)
 FAILED_STATUSES = ("oom", "incorrect", "timeout", "crashed")
 NUMBERS = (*METRICS, "utilization", "cost_usd_per_million", "rounds")
 MAX_TEXT = 4000
@@ -115,6 +135,8 @@ class Store:
             runs = known.pop(key, [])
             if [run.data.tags.get("hwfit.digest") for run in runs] == [digest]:
                 counts["unchanged"] += 1
+                if runs[0].data.tags.get("hwfit.in_matrix") == "false":
+                    self.client.set_tag(runs[0].info.run_id, "hwfit.in_matrix", "true")
                 continue
             for run in runs:
                 self.client.delete_run(run.info.run_id)
@@ -153,7 +175,12 @@ class Store:
         """One combination's run. The digest comes last: without it the run counts as unfinished."""
         from mlflow.entities import Metric, Param, RunTag
 
-        tags = {"mlflow.parentRunId": parent, "hwfit.kind": "combination", "hwfit.key": key, "hwfit.in_matrix": "true"}
+        tags = {
+            "mlflow.parentRunId": parent,
+            "hwfit.kind": "combination",
+            "hwfit.key": key,
+            "hwfit.in_matrix": "true",
+        }
         tags |= {name: text(line[name]) for name in TAGS if line.get(name) is not None}
         run = self.client.create_run(self.experiment_id, run_name=key, tags=tags)
         run_id, now = run.info.run_id, int(time.time() * 1000)
@@ -161,8 +188,14 @@ class Store:
             self.put(run_id, path, path.parent.name)
         self.client.log_batch(
             run_id,
-            metrics=[Metric(name, float(line[name]), now, 0) for name in NUMBERS if is_number(line.get(name))],
-            params=[Param(name, text(line[name])) for name in (*PARAMETERS, "batch_size") if line.get(name) is not None],
+            metrics=[
+                Metric(name, float(line[name]), now, 0) for name in NUMBERS if is_number(line.get(name))
+            ],
+            params=[
+                Param(name, text(line[name]))
+                for name in (*PARAMETERS, "batch_size")
+                if line.get(name) is not None
+            ],
             tags=[RunTag("hwfit.digest", digest)],
         )
         is_failed = line["status"] in FAILED_STATUSES
@@ -175,12 +208,13 @@ class Store:
         from mlflow.entities import Param
 
         run = self.client.get_run(parent)
-        wanted = dict(flattened(plan["config"]))
-        params = [Param(name, text(value)) for name, value in wanted.items() if name not in run.data.params]
+        wanted = {name: text(value) for name, value in flattened(plan["config"])}
+        wanted["tracking.uri"] = mask_credentials(wanted.get("tracking.uri", ""))
+        params = [Param(name, value) for name, value in wanted.items() if name not in run.data.params]
         for name, value in wanted.items():
             # A parameter cannot change in MLflow, a config can: the tag has what holds now.
-            if run.data.params.get(name, text(value)) != text(value):
-                self.client.set_tag(parent, f"config.{name}", text(value))
+            if run.data.params.get(name, value) != value:
+                self.client.set_tag(parent, f"config.{name}", value)
         self.client.log_batch(parent, params=params)
         for path in artifacts:
             if path.exists():
@@ -217,7 +251,9 @@ def records_of(line: Mapping[str, Any], profiles: Path) -> list[Path]:
 
 def flattened(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
     """Nested mappings and lists as dotted names with plain values."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    )
     if items is None:
         if value is not None:
             yield prefix, value

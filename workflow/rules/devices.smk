@@ -48,6 +48,11 @@ for environment, users in plan.environments.items():
             " --directory {params.directory:q} --output {output:q} > {log:q} 2>&1"
 
 
+rule environments:
+    input:
+        [matrix.environment_file(environment) for environment in plan.environments],
+
+
 for device in plan.devices:
 
     rule:

@@ -16,16 +16,13 @@ for device, runtime in plan.targets:
             weights=plan.weights_card(device, runtime),
         output:
             [
-                update(
-                    f"{matrix.PROFILES}/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}"
-                    f"/round{{round}}/bs{batch_size}.json"
-                )
+                update(matrix.profile_pattern(device, runtime, batch_size))
                 for batch_size in plan.rectangle(device, runtime)
             ],
         params:
             python=PYTHON,
             job=plan.job_of(device, runtime),
-            attempts=f"results/attempts/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.jsonl",
+            attempts=matrix.attempts_pattern(device, runtime),
         log:
             f"logs/profiles/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.log",
         conda:

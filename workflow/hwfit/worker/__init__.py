@@ -1,1 +1,1 @@
-"""The worker wing: runs by the Python of a runtime's own environment; standard library, numpy, one framework."""
+"""The worker wing: run by the Python of a runtime's environment; standard library, numpy, one framework."""

@@ -73,9 +73,7 @@ def run_probe(asked: argparse.Namespace) -> int:
 def run_environment(asked: argparse.Namespace) -> int:
     from hwfit.worker.environment import build
 
-    write_json(
-        asked.output, build(asked.name, asked.kind, asked.requirements, asked.probes, asked.directory)
-    )
+    write_json(asked.output, build(asked.name, asked.kind, asked.requirements, asked.probes, asked.directory))
     return 0
 
 

@@ -46,7 +46,14 @@ def build(name: str, kind: str, requirements: Path, probes: list[Path], director
     {"name", "status", "reason", "python", "python_version", "packages", "seconds"}
     """
     started = time.perf_counter()
-    found = {"name": name, "status": "ok", "reason": "", "python": None, "python_version": None, "packages": {}}
+    found: dict[str, Any] = {
+        "name": name,
+        "status": "ok",
+        "reason": "",
+        "python": None,
+        "python_version": None,
+        "packages": {},
+    }
     devices = [read_json(path) for path in probes]
     if devices and all(device["status"] != "ok" for device in devices):
         reason = "; ".join(dict.fromkeys(device["reason"] for device in devices))
@@ -83,7 +90,10 @@ def build_venv(name: str, requirements: Path, directory: Path) -> Path:
         if stamp.exists() and python.exists():
             return python
         shutil.rmtree(home, ignore_errors=True)
-        run([base, "-m", "venv", home], f"python -m venv failed; on Debian, apt-get install python{version}-venv")
+        run(
+            [base, "-m", "venv", home],
+            f"python -m venv failed; on Debian, apt-get install python{version}-venv",
+        )
         pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
         run([*pip, "--requirement", requirements], "pip could not install it")
         write_json(stamp, {"requirements": pins, "python": version})
@@ -136,5 +146,7 @@ def run(command: list[Any], explanation: str) -> None:
     print(done.stdout, file=sys.stderr)
     if done.returncode:
         errors = [line for line in done.stdout.splitlines() if line.strip()]
-        said = next((line for line in reversed(errors) if line.startswith("ERROR")), (errors or ["nothing"])[-1])
+        said = next(
+            (line for line in reversed(errors) if line.startswith("ERROR")), (errors or ["nothing"])[-1]
+        )
         raise NotBuilt(f"{explanation}: {said.strip()}")

@@ -57,7 +57,11 @@ def ask_runtime(runtime: str, environment: dict[str, Any], probe: dict[str, Any]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PEAKS_LIMIT_S, env=os.environ | paths | probe["environment"]
+            command,
+            capture_output=True,
+            text=True,
+            timeout=PEAKS_LIMIT_S,
+            env=os.environ | paths | probe["environment"],
         )
     except subprocess.TimeoutExpired:
         return {"status": "timeout", "reason": f"no answer within {PEAKS_LIMIT_S} s"}

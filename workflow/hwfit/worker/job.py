@@ -97,7 +97,9 @@ class Job:
         probe = read_json(self.probe_file)
         return {
             "device": {key: probe.get(key) for key in ("status", "name", "identity", "driver", "memory_mb")},
-            "environment": {key: environment.get(key) for key in ("name", "status", "python_version", "packages")},
+            "environment": {
+                key: environment.get(key) for key in ("name", "status", "python_version", "packages")
+            },
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
         }

@@ -29,7 +29,9 @@ def device_lock(identity: str) -> Iterator[float]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for {identity}: another hwfit measures on it ({path})", file=sys.stderr, flush=True)
+            print(
+                f"waiting for {identity}: another hwfit measures on it ({path})", file=sys.stderr, flush=True
+            )
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield time.monotonic() - started
     finally:

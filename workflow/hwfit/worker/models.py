@@ -31,11 +31,13 @@ def load_torch_weights(module: Any, weights: Path) -> None:
     try:
         load_model(module, weights)
     except RuntimeError as error:
-        raise ValueError(f"{weights} does not fit the model: {str(error).splitlines()[-1].strip()}") from error
+        raise ValueError(
+            f"{weights} does not fit the model: {str(error).splitlines()[-1].strip()}"
+        ) from error
 
 
 def keras_model(source: Source, weights: Path) -> Any:
-    """The source's Keras model; a zoo model's weights come from the checkpoint, a callable's are its own."""
+    """The source's Keras model; a zoo model's weights are the checkpoint's, a callable's its own."""
     import keras
 
     if "zoo" in source:
@@ -45,7 +47,7 @@ def keras_model(source: Source, weights: Path) -> Any:
 
 
 def mindspore_cell(source: Source, weights: Path) -> Any:
-    """The source's MindSpore cell; a zoo model's weights come from the checkpoint, a callable's are its own."""
+    """The source's MindSpore cell; a zoo model's weights are the checkpoint's, a callable's its own."""
     import mindspore
 
     if "zoo" in source:

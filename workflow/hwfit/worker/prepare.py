@@ -71,7 +71,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path) -> None:
         save_model(module, str(out / "weights.safetensors"))
         card["weights_sha256"] = file_sha256(out / "weights.safetensors")
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    np.savez(content, allow_pickle=False, **arrays)
     write_bytes(out / "evaluation.npz", content.getvalue())
     card["evaluation_sha256"] = file_sha256(out / "evaluation.npz")
     write_json(out / "card.json", card)
@@ -125,7 +125,7 @@ def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int
 
 @torch.inference_mode()
 def predict(module: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The module's outputs in fp32 on the CPU, for all samples. Raises ValueError where they are not one array."""
+    """The fp32 outputs on the CPU for all samples. Raises ValueError where they are not one tensor."""
     found = []
     for start in range(0, len(next(iter(inputs.values()))), REFERENCE_BATCH):
         batch = [torch.from_numpy(array[start : start + REFERENCE_BATCH]) for array in inputs.values()]

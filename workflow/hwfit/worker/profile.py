@@ -16,12 +16,13 @@ import resource
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from hwfit.records import Flag, Profile, write_bytes, write_json, without_non_finite
+from hwfit.records import Flag, Profile, without_non_finite, write_bytes, write_json
 from hwfit.worker import load_monitor, outputs, runtimes, sampling
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.job import Job, read_card
@@ -41,7 +42,9 @@ def profile(job: Job, events: TextIO) -> None:
     except Exception as error:
         status, reason = classify(error)
         for batch_size in job.batch_sizes:
-            write(job, job.profile(batch_size, status, reason, started_at=now(), context=job.context()), events)
+            write(
+                job, job.profile(batch_size, status, reason, started_at=now(), context=job.context()), events
+            )
         return
     for position, batch_size in enumerate(job.batch_sizes):
         say(events, "begin", batch_size)
@@ -110,10 +113,16 @@ class Bench:
             yield rows, {name: array[rows] for name, array in self.inputs.items()}
 
     def buffers(self, batch_size: int) -> list[dict[str, np.ndarray]]:
-        """Distinct batches to rotate over, as many as memory sensibly holds."""
+        """Distinct batches to rotate over, as many as there are and memory sensibly holds, two or more.
+
+        The first of them are those of `batches`, so that evaluating gives their outputs; where one batch
+        holds all samples, the next begins one later.
+        """
         one = sum(array[:1].nbytes for array in self.inputs.values()) * batch_size
-        count = int(max(2, min(INPUT_BUFFERS, INPUT_BUFFER_BYTES // max(one, 1))))
-        rows = [(np.arange(batch_size) + k * batch_size) % self.samples for k in range(count)]
+        there = -(-self.samples // batch_size)
+        count = int(max(2, min(INPUT_BUFFERS, there, INPUT_BUFFER_BYTES // max(one, 1))))
+        step = batch_size if there > 1 else 1
+        rows = [(np.arange(batch_size) + k * step) % self.samples for k in range(count)]
         return [{name: array[r] for name, array in self.inputs.items()} for r in rows]
 
     def measure(self, batch_size: int) -> Profile:
@@ -126,10 +135,14 @@ class Bench:
         start = time.perf_counter()
         session.run(placed[0])
         first_call_s = time.perf_counter() - start
-        expected = [session.fetch(session.run(inputs)) for inputs in placed]
         # Accuracy does not change from process to process: the first round settles it.
-        quality = self.evaluate(batch_size) if job.round == 0 else {}
-        steady_after, is_steady = sampling.warm_up(session.run, placed, WARM_UP_SECONDS)
+        evaluation = self.evaluate(batch_size, keep=len(placed)) if job.round == 0 else Evaluation()
+        expected, earlier = evaluation.outputs, evaluation.seconds
+        for inputs in placed[len(expected) :]:
+            output, seconds = self.timed_run(inputs)
+            expected.append(session.fetch(output))
+            earlier.append(seconds)
+        steady_after, is_steady = sampling.warm_up(session.run, placed, WARM_UP_SECONDS, earlier)
 
         measurement = job.measurement
         rule = sampling.StoppingRule(
@@ -152,7 +165,10 @@ class Bench:
         median = float(np.median(durations))
         interval = sampling.median_interval(durations)
         flags = load.flags()
-        if not is_steady:
+        if is_steady is None:
+            said = f"only {steady_after} calls in {WARM_UP_SECONDS:g} s: too few to tell that it was over"
+            flags.append(Flag("warm_up_unproven", said))
+        elif not is_steady:
             flags.append(Flag("unsteady", f"times still fell after {WARM_UP_SECONDS:g} s of warm-up"))
         third = len(durations) // 3
         if third >= 5:
@@ -162,7 +178,9 @@ class Bench:
         relative = interval.relative_half_width(median)
         if not interval.proven or relative > measurement["relative_ci"]:
             flags.append(
-                Flag("wide_interval", f"±{relative:.1%}, asked for ±{measurement['relative_ci']:.1%}", relative)
+                Flag(
+                    "wide_interval", f"±{relative:.1%}, asked for ±{measurement['relative_ci']:.1%}", relative
+                )
             )
         metrics = {
             "latency_p50_ms": median * 1e3,
@@ -194,7 +212,7 @@ class Bench:
         return job.profile(
             batch_size,
             "ok",
-            metrics=without_non_finite(metrics | quality),
+            metrics=without_non_finite(metrics | evaluation.figures),
             flags=flags,
             context=self.context,
             details={
@@ -207,37 +225,68 @@ class Bench:
             },
         )
 
-    def evaluate(self, batch_size: int) -> dict[str, float | None]:
+    def timed_run(self, placed: Any) -> tuple[Any, float]:
+        """One call, and its seconds."""
+        start = time.perf_counter()
+        output = self.session.run(placed)
+        return output, time.perf_counter() - start
+
+    def evaluate(self, batch_size: int, keep: int) -> Evaluation:
         """Accuracy and fidelity of this cell on this device, at this batch size.
+
+        Parameters
+        ----------
+        keep : how many batches' outputs to keep
 
         Raises Incorrect where an output is not finite, or where a session without passes disagrees
         with the fp32 reference by more than the model's tolerance.
         """
-        got = None
-        for rows, batch in self.batches(batch_size):
-            output = self.session.fetch(self.session.run(self.session.place(batch)))
+        done = Evaluation()
+        got: np.ndarray | None = None
+        for number, (rows, batch) in enumerate(self.batches(batch_size)):
+            raw, seconds = self.timed_run(self.session.place(batch))
+            done.seconds.append(seconds)
+            output = self.session.fetch(raw)
+            if len(output) != batch_size:
+                raise Incorrect(f"a batch of {batch_size} gave outputs of shape {output.shape}")
+            if number < keep:
+                done.outputs.append(output)
             if got is None:
                 got = np.empty((self.samples, *output.shape[1:]), np.float32)
             fresh = min(len(rows), self.samples - rows[0])
             got[rows[:fresh]] = output[:fresh]
         assert got is not None
         outputs.require_finite(got)
-        quality: dict[str, float | None] = {"accuracy": None, "accuracy_drop": None}
+        figures = done.figures
         if self.reference is not None:
-            quality["fidelity"] = outputs.fidelity(self.job.task, got, self.reference)
-            quality["relative_error"] = outputs.relative_error(got, self.reference)
+            if got.shape != self.reference.shape:
+                wanted = self.reference.shape[1:]
+                raise Incorrect(
+                    f"outputs have shape {got.shape[1:]} a sample, the fp32 reference's have {wanted}"
+                )
+            figures["fidelity"] = outputs.fidelity(self.job.task, got, self.reference)
+            figures["relative_error"] = error = outputs.relative_error(got, self.reference)
             tolerance = self.card.get("tolerance")
             is_lossless = not self.job.passes and self.job.weights_directory == self.job.model_directory
-            if is_lossless and tolerance and quality["relative_error"] > tolerance:
+            if is_lossless and tolerance and error > tolerance:
                 raise Incorrect(
-                    f"largest difference from the fp32 reference is {quality['relative_error']:.2g} of its "
+                    f"largest difference from the fp32 reference is {error:.2g} of its "
                     f"largest value, allowed {tolerance:g}"
                 )
         if self.labels is not None:
-            quality["accuracy"] = outputs.accuracy(got, self.labels)
+            figures["accuracy"] = accuracy = outputs.accuracy(got, self.labels)
             if self.card.get("reference_accuracy") is not None:
-                quality["accuracy_drop"] = self.card["reference_accuracy"] - quality["accuracy"]
-        return quality
+                figures["accuracy_drop"] = self.card["reference_accuracy"] - accuracy
+        return done
+
+
+@dataclass
+class Evaluation:
+    """What evaluating a batch size gave: figures, the first batches' outputs, seconds of every call."""
+
+    figures: dict[str, float | None] = field(default_factory=dict)
+    outputs: list[np.ndarray] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
 def classify(error: Exception) -> tuple[str, str]:
@@ -296,4 +345,3 @@ def governor() -> str | None:
         return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
     except OSError:
         return None
-

@@ -4,8 +4,8 @@ Sampling stops when the answer is known. Three things make that claim true:
 
 - Calls made one after the other resemble each other (a busy neighbour, a clock that steps), so the
   interval of the median counts *effective* samples. Whether a sample lies above the median is a
-  series of zeros and ones; its autocorrelation, summed by Geyer's initial positive sequence (Geyer,
-  Practical Markov Chain Monte Carlo, 1992), says how many independent samples it is worth. The ranks
+  series of zeros and ones; its autocorrelation (`hwfit.series`) says how many independent samples it
+  is worth. The ranks
   of the order-statistic interval (Conover, Practical Nonparametric Statistics, 3.2) are widened by it.
 - Looking until an interval is narrow makes it lie, so looks are few, at times that grow by half, and
   each uses a wider quantile than the 95% it promises. `tests/unit/test_sampling.py` holds the
@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.series import autocorrelation_time
+
 # Normal quantile behind every look. 1.96 would promise 95% for one look at independent samples; this
 # pays for several looks and for an autocorrelation that is itself estimated (see the coverage test).
 LOOK_QUANTILE = 2.5
@@ -32,6 +34,7 @@ MINIMUM_SAMPLES = 5
 # With fewer, the autocorrelation cannot be told from noise, and an interval is not proven narrow.
 MINIMUM_SAMPLES_TO_STOP = 20
 LOOK_GROWTH = 1.5
+MINIMUM_WARM_UP_CALLS = 6
 # Between thousands of calls any trend is significant; one of less than this is no warm-up any more.
 SPEED_UP_THAT_MATTERS = 0.01
 
@@ -56,26 +59,6 @@ class Interval:
 
     def relative_half_width(self, median: float) -> float:
         return (self.high - self.low) / 2 / median
-
-
-def autocorrelation_time(series: np.ndarray) -> float:
-    """How many samples of a correlated series are worth one independent sample (1 or more).
-
-    Geyer's initial positive sequence: autocorrelations are summed in pairs of lags until a pair's sum
-    is no longer positive. A constant series has nothing to correlate: 1.
-    """
-    n = len(series)
-    centred = series - series.mean()
-    variance = float(centred @ centred) / n
-    if n < 4 or variance == 0:
-        return 1.0
-    size = 1 << (2 * n - 1).bit_length()
-    spectrum = np.fft.rfft(centred, size)
-    covariance = np.fft.irfft(spectrum * spectrum.conj(), size)[: n // 2] / n
-    correlation = covariance / variance
-    pairs = correlation[: len(correlation) // 2 * 2].reshape(-1, 2).sum(axis=1)
-    negative = np.flatnonzero(pairs <= 0)
-    return float(max(1.0, 2 * pairs[: negative[0] if len(negative) else None].sum() - 1))
 
 
 def median_interval(samples: np.ndarray, quantile: float = LOOK_QUANTILE) -> Interval:
@@ -164,31 +147,42 @@ def warm_up(
     run: Callable[[Any], Any],
     inputs: Sequence[Any],
     max_seconds: float,
+    before: Sequence[float] = (),
     clock: Callable[[], int] = time.perf_counter_ns,
-) -> tuple[int, bool]:
-    """Call `run` until its times are steady: returns the number of calls, and whether they became so.
+) -> tuple[int, bool | None]:
+    """Call `run` until its times are steady.
 
     Steady is when, after the first third of the calls so far, the later half is not faster than the
     earlier half (`is_still_speeding_up`). Georges, Buytaert and Eeckhout (OOPSLA 2007) wait for a small
     coefficient of variation, which a noisy machine never shows; comparing halves asks for the absence
     of a trend alone.
+
+    Parameters
+    ----------
+    before : seconds of the calls that were made already, in order; they count
+
+    Returns
+    -------
+    calls : the number of calls, those before included
+    is_steady : None where time was up before there were calls enough to tell
     """
-    durations: list[int] = []
-    look_at = 6
+    durations = [round(duration * 1e9) for duration in before]
+    look_at = MINIMUM_WARM_UP_CALLS
     total = 0
     limit = int(max_seconds * 1e9)
-    while total < limit:
+    is_steady = None
+    while True:
+        if len(durations) >= look_at:
+            is_steady = not is_still_speeding_up(np.array(durations[len(durations) // 3 :]))
+            look_at = math.ceil(len(durations) * LOOK_GROWTH)
+        if is_steady or total >= limit:
+            return len(durations), is_steady
         placed = inputs[len(durations) % len(inputs)]
         start = clock()
         run(placed)
         duration = clock() - start
         durations.append(duration)
         total += duration
-        if len(durations) >= look_at:
-            if not is_still_speeding_up(np.array(durations[len(durations) // 3 :])):
-                return len(durations), True
-            look_at = math.ceil(look_at * LOOK_GROWTH)
-    return len(durations), False
 
 
 def is_still_speeding_up(durations: np.ndarray) -> bool:

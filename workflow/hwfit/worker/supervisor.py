@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
+import enum
 import json
 import os
 import resource
@@ -36,6 +37,13 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 PR_SET_PDEATHSIG = 1
+
+
+class Ending(enum.Enum):
+    """How a worker stopped speaking: it ended, or it said nothing for too long."""
+
+    EXIT = "exit"
+    LATE = "late"
 
 
 class Attempts:
@@ -119,22 +127,21 @@ def run_worker(
     worker = Worker(job, batch_sizes, device_environment)
     at_work: int | None = None
     limit_s = job.measurement["timeout_seconds"]
-    ending = None
+    ending: Ending | None = None
     try:
         while ending is None:
             event = worker.wait(limit_s)
-            if event is None:
-                ending = "exit"
-            elif event == "late":
-                ending = "late"
-                worker.kill()
-            elif event["event"] == "begin":
-                at_work = event["batch_size"]
-                attempts.append("begin", at_work, subject=job.fingerprints(at_work)["subject"])
-            elif event["event"] == "row":
-                subject = job.fingerprints(event["batch_size"])["subject"]
-                attempts.append("row", event["batch_size"], subject=subject, status=event["status"])
+            if isinstance(event, Ending):
+                ending = event
+                continue
+            batch_size = event["batch_size"]
+            subject = job.fingerprints(batch_size)["subject"]
+            if event["event"] == "begin":
+                at_work = batch_size
+                attempts.append("begin", batch_size, subject=subject)
+            else:
                 at_work = None
+                attempts.append("row", batch_size, subject=subject, status=event["status"])
     finally:
         worker.kill()
     left = [size for size in batch_sizes if not is_done(job, size)]
@@ -144,7 +151,9 @@ def run_worker(
     # A worker that ended before its first batch size would do so again: all of them have their row.
     concerned = [at_work] if at_work is not None else left
     for batch_size in concerned:
-        write_row(job, batch_size, status, reason, details={"stderr": worker.last_words(), "waited_s": waited_s})
+        write_row(
+            job, batch_size, status, reason, details={"stderr": worker.last_words(), "waited_s": waited_s}
+        )
         subject = job.fingerprints(batch_size)["subject"]
         attempts.append("row", batch_size, subject=subject, status=status)
     if status == "oom":
@@ -163,9 +172,9 @@ def write_row(job: Job, batch_size: int, status: str, reason: str, **more: Any) 
     write_json(job.path(batch_size), profile.to_dict())
 
 
-def explain(worker: Worker, ending: str | None, limit_s: float, kills_before: int | None) -> tuple[str, str]:
+def explain(worker: Worker, ending: Ending, limit_s: float, kills_before: int | None) -> tuple[str, str]:
     """The status and the reason of a worker that left work undone."""
-    if ending == "late":
+    if ending is Ending.LATE:
         return "timeout", f"no result within {limit_s:g} s (measurement.timeout_seconds)"
     code = worker.process.returncode
     words = worker.last_words()
@@ -188,7 +197,14 @@ def is_out_of_memory(text: str) -> bool:
     text = text.lower()
     return any(
         phrase in text
-        for phrase in ("out of memory", "bad_alloc", "can't allocate memory", "cannot allocate memory", "resource_exhausted", "memoryerror")
+        for phrase in (
+            "out of memory",
+            "bad_alloc",
+            "can't allocate memory",
+            "cannot allocate memory",
+            "resource_exhausted",
+            "memoryerror",
+        )
     )
 
 
@@ -199,7 +215,10 @@ class Worker:
         python = read_json(job.environment_file)["python"]
         reader, writer = os.pipe()
         environment = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
-        environment |= device_environment | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
+        environment |= device_environment | {
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONHASHSEED": "0",
+        }
         if job.threads:
             environment["OMP_NUM_THREADS"] = str(job.threads)
         self.stderr_path = job.path(batch_sizes[0]).with_name("stderr.txt")
@@ -226,19 +245,19 @@ class Worker:
         self.poll = select.poll()
         self.poll.register(reader, select.POLLIN | select.POLLHUP)
 
-    def wait(self, limit_s: float) -> dict[str, Any] | str | None:
-        """Sleep until the worker says something: its event, 'late', or None when it has ended."""
+    def wait(self, limit_s: float) -> dict[str, Any] | Ending:
+        """Sleep until the worker says something: its event, or how it ended."""
         while b"\n" not in self.said:
             if not self.poll.poll(limit_s * 1000):
-                return "late"
+                return Ending.LATE
             heard = os.read(self.reader, 65536)
             if not heard:
                 # The pipe is closed: the worker is gone, or as good as gone.
                 try:
                     self.process.wait(timeout=limit_s)
                 except subprocess.TimeoutExpired:
-                    return "late"
-                return None
+                    return Ending.LATE
+                return Ending.EXIT
             self.said += heard
         line, _, self.said = self.said.partition(b"\n")
         return json.loads(line)

@@ -71,7 +71,7 @@ class Session(ABC):
         """The threads the runtime computes with, under its own names."""
         return {}
 
-    def reset_peak_memory(self) -> None:
+    def reset_peak_memory(self) -> None:  # noqa: B027
         """Set the device's peak-memory counter to what is in use now (accelerators only)."""
 
     def peak_memory_bytes(self) -> int | None:

@@ -46,8 +46,12 @@ class MindSporeSession(Session):
         try:
             self.run(self.place(one))
         except (TypeError, RuntimeError) as error:
-            told = [line.strip() for line in str(error).splitlines() if "fail!" in line or "nsupported" in line]
-            raise Unsupported(f"mindspore {ms.__version__} on {self.accelerator}: {(told or [str(error)])[0]}") from error
+            told = [
+                line.strip() for line in str(error).splitlines() if "fail!" in line or "nsupported" in line
+            ]
+            raise Unsupported(
+                f"mindspore {ms.__version__} on {self.accelerator}: {(told or [str(error)])[0]}"
+            ) from error
 
     def place(self, batch: Batch) -> list[Any]:
         tensors = [ms.Tensor(np.ascontiguousarray(batch[name])) for name in self.names]

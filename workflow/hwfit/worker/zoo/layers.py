@@ -94,7 +94,10 @@ def build_keras(layers: Sequence[Layer], input_shape: tuple[int, ...], weights: 
                 flattened = None
             case Convolution():
                 outputs = keras.layers.Conv2D(layer.outputs, layer.kernel, name=layer.name)(outputs)
-                arrays += [weights[f"{layer.name}.weight"].transpose(2, 3, 1, 0), weights[f"{layer.name}.bias"]]
+                arrays += [
+                    weights[f"{layer.name}.weight"].transpose(2, 3, 1, 0),
+                    weights[f"{layer.name}.bias"],
+                ]
                 shape = (layer.outputs, *(size - layer.kernel + 1 for size in shape[1:]))
             case MaxPool():
                 outputs = keras.layers.MaxPooling2D(layer.size)(outputs)
@@ -119,9 +122,7 @@ def build_mindspore(layers: Sequence[Layer], weights: Weights) -> Any:
             case Dense():
                 return nn.Dense(layer.inputs, layer.outputs)
             case Convolution():
-                return nn.Conv2d(
-                    layer.inputs, layer.outputs, layer.kernel, pad_mode="valid", has_bias=True
-                )
+                return nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, pad_mode="valid", has_bias=True)
             case MaxPool():
                 return nn.MaxPool2d(layer.size, layer.size)
             case Flatten():
