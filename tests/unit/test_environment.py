@@ -8,6 +8,7 @@ import pytest
 
 from hwfit.records import write_json
 from hwfit.worker.environment import build
+from wheels import write_wheel
 
 THERE = {"status": "ok", "reason": ""}
 ABSENT = {"status": "unavailable", "reason": "no NVIDIA driver"}
@@ -26,23 +27,14 @@ def build_in(tmp_path):
     return run
 
 
-def make_wheelless_package(directory: Path, version: str) -> str:
-    """A requirement that pip can install without any index."""
-    (directory / "tiny").mkdir(exist_ok=True)
-    (directory / "tiny" / "tiny.py").write_text("")
-    project = f'[project]\nname = "tiny"\nversion = "{version}"\n'
-    (directory / "tiny" / "pyproject.toml").write_text(project)
-    return f"tiny @ file://{directory}/tiny\n"
-
-
 def test_a_venv_is_made_once_and_holds_what_is_asked_for(build_in, tmp_path):
-    first = build_in(make_wheelless_package(tmp_path, "1.0"))
+    first = build_in(write_wheel(tmp_path, "1.0"))
     assert first["status"] == "ok", first["reason"]
     assert first["packages"]["tiny"] == "1.0"
     assert first["python_version"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
     stamp = Path(first["python"]).parents[1] / "complete.json"
     before = stamp.stat().st_mtime_ns
-    assert build_in(make_wheelless_package(tmp_path, "1.0"))["python"] == first["python"]
+    assert build_in(write_wheel(tmp_path, "1.0"))["python"] == first["python"]
     assert stamp.stat().st_mtime_ns == before
 
 

@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import subprocess
 import time
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,8 @@ import pytest
 from mlflow import MlflowClient
 
 from hwfit.records import COLUMNS, read_profile
+from projects import ROOT, STUDY, run_snakemake
+from wheels import write_wheel
 
 
 def test_a_study_ends_in_a_table_a_recommendation_a_report_and_mlflow(swept):
@@ -18,8 +23,7 @@ def test_a_study_ends_in_a_table_a_recommendation_a_report_and_mlflow(swept):
     assert list(table.columns) == list(COLUMNS)
     assert len(table) == 4
     assert (table["status"] == "ok").all()
-    recommendation = json.loads((swept.directory / "reports" / "recommendation.json").read_text())
-    (model,) = recommendation["models"]
+    (model,) = swept.recommendation()["models"]
     assert model["model"] == "lenet-300-100"
     page = (swept.directory / "reports" / "hardware-selection.html").read_text()
     assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
@@ -30,14 +34,16 @@ def test_a_study_ends_in_a_table_a_recommendation_a_report_and_mlflow(swept):
 
 
 def test_figures_of_the_table_agree_with_the_samples_on_disk(swept):
+    (confirmation,) = (swept.directory / "results" / "confirmations").glob("*.json")
+    entries = json.loads(confirmation.read_text())["contenders"]
+    confirmed = {(e["cell"]["optimization"], e["batch_size"]): e["rounds"][0] for e in entries}
+    assert len(confirmed) >= 2
     for _, row in swept.table().iterrows():
-        rounds = sorted(swept.profile(row["optimization"], row["batch_size"]).parents[1].glob("round*"))
-        wanted = rounds[1:] if row["rounds"] == 1 and len(rounds) > 1 else rounds[:1]
-        path = wanted[-1] / f"bs{row['batch_size']}.npz"
-        if not path.exists():
-            path = rounds[0] / f"bs{row['batch_size']}.npz"
-        with np.load(path) as stored:
+        round = confirmed.get((row["optimization"], row["batch_size"]), 0)
+        path = swept.profile(row["optimization"], row["batch_size"], round=round)
+        with np.load(path.with_suffix(".npz")) as stored:
             durations = stored["durations_s"]
+        assert row["samples"] == len(durations)
         assert row["latency_p50_ms"] == pytest.approx(np.median(durations) * 1e3, rel=1e-6)
         assert row["throughput_samples_per_s"] == pytest.approx(
             row["batch_size"] / durations.mean(), rel=1e-6
@@ -49,9 +55,8 @@ def test_speed_never_appears_without_accuracy_and_fidelity(swept):
     table = swept.table()
     assert table["accuracy"].between(0.9, 1).all()
     assert (table.loc[table["optimization"] == "baseline", "fidelity"] == 1).all()
-    assert (
-        table.loc[table["optimization"] == "prune50", "nonzero_parameters"] < table["parameters"] * 0.51
-    ).all()
+    pruned = table[table["optimization"] == "prune50"]
+    assert (pruned["nonzero_parameters"] < pruned["parameters"] * 0.51).all()
 
 
 def test_what_was_not_measured_is_empty_never_zero(swept):
@@ -70,35 +75,78 @@ def test_a_second_run_changes_nothing(swept):
 
 
 def test_measuring_jobs_overlap_with_no_other_job(swept):
-    """The canary for `threads`: the mutex that keeps a measurement alone is Snakemake's own bookkeeping."""
+    """The canary for `threads`, in Snakemake's own bookkeeping: on two cores jobs of one would overlap."""
     spans = {}
     for path in (swept.directory / ".snakemake" / "metadata").rglob("*"):
         if path.is_file():
             job = json.loads(path.read_text())
-            spans[job["rule"], job["starttime"], job["endtime"]] = job["rule"]
-    measuring = [key for key in spans if key[0].startswith(("profile_", "confirm_", "inventory_"))]
-    assert len(measuring) >= 4
-    # Snakemake notices the end of a job some time after it, and notes that time.
-    for rule, start, end in measuring:
-        for other, other_start, other_end in spans:
-            if (rule, start, end) != (other, other_start, other_end):
-                assert end <= other_start + 0.05 or other_end <= start + 0.05, (rule, other)
+            # Each output of a job has a record, whose times differ by the microseconds of writing it.
+            spans[tuple(job["log"])] = (job["rule"], job["starttime"], job["endtime"])
+    assert {"probe_cpu", "build_torch_cpu", "prepare_model", "track"} <= {
+        rule for rule, _, _ in spans.values()
+    }
+    measuring = ("profile_", "confirm_", "inventory_")
+    alone = [key for key, (rule, _, _) in spans.items() if rule.startswith(measuring)]
+    assert len(alone) == 4
+    for key in alone:
+        _, start, end = spans[key]
+        for other, (rule, other_start, other_end) in spans.items():
+            if other != key:
+                assert end <= other_start + 0.05 or other_end <= start + 0.05, (key, rule)
+
+
+def test_the_launch_code_runs_as_it_stands(swept):
+    (model,) = swept.recommendation()["models"]
+    launch = model["launch"]
+    done = subprocess.run(
+        [launch["python"], "-c", launch["code"]],
+        cwd=swept.directory,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == f"({model['chosen']['batch_size']},"
+
+
+def test_snakemakes_own_report_holds_ours(swept):
+    swept.run("--report", "report.zip")
+    with zipfile.ZipFile(swept.directory / "report.zip") as archive:
+        pages = [name for name in archive.namelist() if name.endswith("hardware-selection.html")]
+        assert pages
+        assert b"lenet-300-100" in archive.read(pages[0])
+
+
+def test_bad_config_stops_before_any_job_and_touches_nothing(swept):
+    before = {p: p.stat().st_mtime_ns for p in swept.directory.rglob("*") if p.is_file()}
+    good = (swept.directory / "config" / "config.yaml").read_text()
+    swept.configure({"matrix": dict(STUDY["matrix"], batch_sizes=[0])})
+    said = swept.run(fails=True)
+    swept.directory.joinpath("config", "config.yaml").write_text(good)
+    assert "batch_sizes[0]" in said
+    assert "Traceback" not in said
+    after = {p: p.stat().st_mtime_ns for p in before}
+    changed = {p for p in before if after[p] != before[p]}
+    assert changed <= {swept.directory / "config" / "config.yaml"}
+
+
+def test_the_default_study_is_planned_from_the_root(tmp_path):
+    said = run_snakemake(ROOT, "-n", "--quiet", "rules", "--nolock", "--forceall")
+    assert "profile_cpu_torch" in said
 
 
 def test_adding_a_batch_size_measures_only_the_new_one(swept):
     old = swept.profile("baseline", 8)
-    before = old.stat().st_mtime_ns
-    samples = old.with_suffix(".npz").read_bytes()
-    swept.configure({"matrix": dict(swept_matrix(), batch_sizes=[1, 8, 16])})
+    before = [path.read_bytes() for path in (old, old.with_suffix(".npz"))]
+    swept.configure({"matrix": dict(STUDY["matrix"], batch_sizes=[1, 8, 16])})
     swept.run()
-    assert old.stat().st_mtime_ns == before
-    assert old.with_suffix(".npz").read_bytes() == samples
+    assert [path.read_bytes() for path in (old, old.with_suffix(".npz"))] == before
     assert read_profile(swept.profile("baseline", 16)).status == "ok"
     assert len(swept.table()) == 6
 
 
 def test_excluding_a_combination_makes_a_row_of_it(swept):
-    matrix = dict(swept_matrix(), exclude=[{"optimization": "prune50", "batch_size": 8}])
+    matrix = dict(STUDY["matrix"], exclude=[{"optimization": "prune50", "batch_size": 8}])
     swept.configure({"matrix": matrix})
     swept.run()
     table = swept.table().set_index(["optimization", "batch_size"])
@@ -118,15 +166,8 @@ def test_changed_limits_decide_again_without_measuring_again(swept):
     before = profile.stat().st_mtime_ns
     swept.run()
     assert profile.stat().st_mtime_ns == before
-    recommendation = json.loads((swept.directory / "reports" / "recommendation.json").read_text())
-    assert recommendation["models"][0]["verdict"] == "none"
+    assert swept.recommendation()["models"][0]["verdict"] == "none"
     assert (swept.table()["verdict"] == "rejected").all()
-
-
-def swept_matrix():
-    from conftest import STUDY
-
-    return STUDY["matrix"]
 
 
 def test_absent_hardware_becomes_rows_and_installs_nothing(project):
@@ -229,3 +270,27 @@ def test_a_sweep_killed_while_it_measures_is_taken_up_by_a_plain_rerun(project):
     project.run("--unlock")
     project.run()
     assert (project.table()["status"] == "ok").all()
+
+
+def test_a_pin_that_changes_rebuilds_its_environment_and_measures_again(project, python_of):
+    """In an environment of the user's own, whose one package lets it see the torch that is built already."""
+    site = next((Path(python_of("torch-cpu")).parents[1] / "lib").glob("python*/site-packages"))
+    requirements = project.directory / "envs" / "mine.txt"
+    requirements.parent.mkdir()
+
+    def profile_with(version, comment=""):
+        requirements.write_text(comment + write_wheel(project.directory, version, {"torch.pth": f"{site}\n"}))
+        project.run()
+        return json.loads(project.profile("baseline", 1).read_text())
+
+    project.configure(
+        {"matrix": dict(STUDY["matrix"], optimizations=["baseline"], batch_sizes=[1])},
+        devices={"cpu": {"accelerator": "cpu", "runtimes": {"torch": "mine"}}},
+    )
+    first = profile_with("1.0")
+    assert first["context"]["environment"]["packages"]["tiny"] == "1.0"
+    assert profile_with("1.0", comment="# a comment\n") == first
+    second = profile_with("1.1")
+    assert second["context"]["environment"]["packages"]["tiny"] == "1.1"
+    assert second["fingerprints"]["context"] != first["fingerprints"]["context"]
+    assert second["fingerprints"]["subject"] == first["fingerprints"]["subject"]

@@ -131,6 +131,22 @@ def environment_file(name: str, directory: Path, fallback: Path) -> Path:
     return own if own.is_file() else fallback.parent / "envs" / f"{name}.txt"
 
 
+def conda_file(requirements: Path, kind: str) -> str | None:
+    """The conda file beside a requirements file; None where there is none and none is needed.
+
+    Raises ConfigError where `environments: conda` needs it.
+    """
+    path = requirements.with_suffix(".yaml")
+    if path.is_file():
+        return str(path)
+    if kind == "conda":
+        raise ConfigError(
+            f"environments: conda needs {path}, which is not there. Write one that names what "
+            f"{requirements.name} pins, or set environments: venv"
+        )
+    return None
+
+
 def _catalog_path(name: str, directory: Path, fallback: Path) -> Path:
     """The user's catalog, or hwfit's own where the user has none."""
     own, brought = directory / f"{name}.yaml", fallback / f"{name}.yaml"

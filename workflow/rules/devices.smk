@@ -41,7 +41,7 @@ for environment, users in plan.environments.items():
         log:
             f"logs/environments/{environment}.log",
         conda:
-            str(ENVIRONMENT_FILES[environment].with_suffix(".yaml"))
+            CONDA_FILES[environment]
         shell:
             "{params.python:q} -m hwfit.worker environment --name {params.name} --kind {params.kind}"
             " --requirements {input.requirements:q} --probes {input.probes:q}"

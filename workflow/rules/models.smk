@@ -27,7 +27,7 @@ rule prepare_model:
     log:
         "logs/models/{model}.log",
     conda:
-        str(ENVIRONMENT_FILES[plan.prepare_environment].with_suffix(".yaml"))
+        CONDA_FILES[plan.prepare_environment]
     threads: ALL_CORES  # training uses them all
     shell:
         "{params.python:q} -m hwfit.worker prepare --environment {input.environment:q}"
@@ -50,7 +50,7 @@ rule compress_model:
     log:
         "logs/artifacts/{model}/{artifact}.log",
     conda:
-        str(ENVIRONMENT_FILES[plan.prepare_environment].with_suffix(".yaml"))
+        CONDA_FILES[plan.prepare_environment]
     threads: ALL_CORES
     shell:
         "{params.python:q} -m hwfit.worker compress --environment {input.environment:q}"

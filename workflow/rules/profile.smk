@@ -26,7 +26,7 @@ for device, runtime in plan.targets:
         log:
             f"logs/profiles/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.log",
         conda:
-            str(ENVIRONMENT_FILES[plan.environment(device, runtime)].with_suffix(".yaml"))
+            CONDA_FILES[plan.environment(device, runtime)]
         threads: ALL_CORES
         priority: plan.priority_of(device, runtime)
         retries: 2  # a job killed from outside; what it leaves undone then becomes a row
