@@ -124,15 +124,21 @@ async function drawChart(name, rows) {
   }
 }
 
-// One drawing after the other, the table and the reader's clicks before any of it.
+// One drawing after the other, the table and the reader's clicks before any of it; one that is out of date
+// by the time it is due, or half-way through, gives way to the next.
 let drawing = Promise.resolve();
+let wanted = 0;
 const idle = () => new Promise((resume) => (window.requestIdleCallback ?? setTimeout)(resume, { timeout: 200 }));
 
 function draw() {
-  drawing = drawing.then(drawAll);
+  const turn = (wanted += 1);
+  tellEffects();
+  tellDistrusted();
+  drawing = drawing.then(() => drawAll(turn));
 }
 
-async function drawAll() {
+async function drawAll(turn) {
+  const model = modelSelect.value;
   const rows = visibleRows();
   document.getElementById("nothing-matches").hidden = rows.length > 0;
   for (const name of Object.keys(page.charts)) {
@@ -140,19 +146,22 @@ async function drawAll() {
     document.getElementById(`figure-${name}`).hidden = !speaks;
     if (!speaks) continue;
     await idle();
+    if (turn !== wanted) return;
     await drawChart(name, rows);
   }
   for (const block of document.querySelectorAll("#charts .block")) {
     block.hidden = !block.querySelector("figure:not([hidden])");
   }
-  tellEffects();
+  if (turn === wanted) document.documentElement.dataset.drawn = model;
+}
+
+function tellDistrusted() {
   const distrusted = page.rows.filter(
     (row) => row[at.model] === modelSelect.value && row[at.status] === "ok" && !row[at.drawn],
   ).length;
   document.getElementById("charts-note").textContent = distrusted
     ? words.not_drawn[distrusted === 1 ? "one" : "other"].replace("{count}", whole.format(distrusted))
     : "";
-  document.documentElement.dataset.drawn = modelSelect.value;
 }
 
 const EFFECTS_SHOWN = 6;
