@@ -13,7 +13,13 @@ from hwfit.worker.job import Job
 from hwfit.worker.runtimes import Session
 
 WIDTH, CLASSES, SAMPLES = 16, 4, 64
-MEASUREMENT = {"relative_ci": 0.5, "min_seconds": 0.02, "max_seconds": 0.1, "timeout_seconds": 60}
+MEASUREMENT = {
+    "relative_ci": 0.5,
+    "min_seconds": 0.02,
+    "max_seconds": 0.1,
+    "timeout_seconds": 60,
+    "repeats": 0,
+}
 
 
 def make_job(
@@ -102,6 +108,9 @@ class LinearSession(Session):
     def fetch(self, output: Any) -> np.ndarray:
         return np.array(output)
 
+    def accelerator_of(self, output: Any) -> str:
+        return "cpu"
+
     def model_size_bytes(self) -> int:
         return self.weights.nbytes
 
@@ -114,6 +123,10 @@ class LinearRuntime:
 
     def describe(self, accelerator: str, index: int) -> dict[str, str]:
         return {"runtime_version": "1", "device_name": "test"}
+
+    def peak_kernels(self, accelerator: str, index: int, size: int, copy_bytes: int) -> Any:
+        matrix = np.ones((64, 64), np.float32)
+        return (lambda: matrix @ matrix), (lambda: matrix.copy())
 
     def open_session(self, request: Any) -> LinearSession:
         return self.session(request.weights)

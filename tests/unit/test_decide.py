@@ -7,7 +7,8 @@ import pytest
 
 from hwfit.decide import contenders, decide
 from hwfit.records import Flag
-from hwfit.uncertainty import Estimate, draws, estimate, exceedance_verdict, pooled_spread
+from hwfit.series import exceedance_verdict
+from hwfit.uncertainty import Estimate, draws, estimate, pooled_spread
 from rows import make_candidate
 
 

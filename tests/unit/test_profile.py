@@ -7,17 +7,18 @@ import time
 import numpy as np
 import pytest
 
-from hwfit.records import read_profile
+from hwfit.records import Flag, read_profile
+from hwfit.worker import conditions, runtimes
 from hwfit.worker import profile as worker
-from hwfit.worker import runtimes
 from hwfit.worker.errors import Unsupported
-from jobs import CLASSES, LinearRuntime, LinearSession, make_job
+from jobs import CLASSES, MEASUREMENT, LinearRuntime, LinearSession, make_job
 
 
 def measure(job, monkeypatch, session=LinearSession):
     """Run the worker in this process with a session of a given class; returns its profiles and events."""
     monkeypatch.setattr(runtimes, "load", lambda name: LinearRuntime(session))
     monkeypatch.setattr(worker, "WARM_UP_SECONDS", 0.2)
+    monkeypatch.setattr(conditions.Conditions.__init__, "__defaults__", (0.01,))
     events = io.StringIO()
     worker.profile(job, events)
     said = [json.loads(line) for line in events.getvalue().splitlines()]
@@ -102,7 +103,35 @@ class OtherWeights(LinearSession):
         return placed @ self.weights[::-1]
 
 
-@pytest.mark.parametrize("liar", [CachesItsOutput, SkipsWorkWhileTimed, ReturnsEarly, OtherWeights])
+class RemembersItsInputs(LinearSession):
+    """Computes each input once, slowly, and looks it up ever after."""
+
+    def run(self, placed):
+        self.known = getattr(self, "known", {})
+        if placed.tobytes() not in self.known:
+            time.sleep(0.002)
+            self.known[placed.tobytes()] = super().run(placed)
+        return self.known[placed.tobytes()]
+
+
+class ComputesElsewhere(LinearSession):
+    """Asked for one device, answers from another."""
+
+    def accelerator_of(self, output):
+        return "cuda"
+
+
+LIARS = [
+    CachesItsOutput,
+    SkipsWorkWhileTimed,
+    ReturnsEarly,
+    OtherWeights,
+    RemembersItsInputs,
+    ComputesElsewhere,
+]
+
+
+@pytest.mark.parametrize("liar", LIARS)
 def test_a_liar_is_incorrect_and_has_no_figures(tmp_path, monkeypatch, liar):
     profiles, _ = measure(make_job(tmp_path), monkeypatch, liar)
     for profile in profiles:
@@ -171,3 +200,61 @@ def test_later_rounds_take_their_accuracy_from_the_first(tmp_path, monkeypatch):
     profiles, _ = measure(make_job(tmp_path, round=2), monkeypatch)
     assert profiles[0].status == "ok"
     assert "accuracy" not in profiles[0].metrics
+
+
+class Disturbed(conditions.Conditions):
+    """Conditions that were bad the first times."""
+
+    seen = 0
+    bad = 1
+
+    def flags(self):
+        if not hasattr(self, "number"):
+            type(self).seen += 1
+            self.number = type(self).seen
+        return [Flag("foreign_load", "others used 60%", 0.6)] if self.number <= self.bad else []
+
+
+@pytest.mark.parametrize(("repeats", "attempts", "valid"), [(0, 1, False), (1, 2, True), (3, 2, True)])
+def test_a_disturbed_attempt_is_repeated_and_every_attempt_is_kept(
+    tmp_path, monkeypatch, repeats, attempts, valid
+):
+    monkeypatch.setattr(worker, "Conditions", type("Fresh", (Disturbed,), {"seen": 0}))
+    measurement = MEASUREMENT | {"repeats": repeats}
+    job = make_job(tmp_path, batch_sizes=[1], measurement=measurement)
+    (profile,), _ = measure(job, monkeypatch)
+    assert (profile.attempts, profile.valid) == (attempts, valid)
+    kept = profile.details["attempts"]
+    assert [entry["flags"] for entry in kept] == [["foreign_load"], []][:attempts]
+    with np.load(job.path(1).with_suffix(".npz")) as stored:
+        assert len(stored.files) == attempts
+        assert np.median(stored["durations_s"]) * 1e3 == pytest.approx(kept[-1]["latency_p50_ms"])
+        assert profile.metrics["samples"] == len(stored["durations_s"])
+
+
+def test_slow_times_are_no_ground_for_another_attempt(tmp_path, monkeypatch):
+    class GetsSlower(LinearSession):
+        calls = 0
+
+        def run(self, placed):
+            self.calls += 1
+            time.sleep(0.0005 if self.calls < 150 else 0.002)
+            return super().run(placed)
+
+    measurement = MEASUREMENT | {"repeats": 3, "min_seconds": 0.3, "max_seconds": 0.3}
+    (profile,), _ = measure(
+        make_job(tmp_path, batch_sizes=[1], measurement=measurement), monkeypatch, GetsSlower
+    )
+    assert profile.attempts == 1
+    assert "drift" in {flag.code for flag in profile.flags}
+    assert not profile.valid
+
+
+def test_the_machine_that_changes_while_it_measures_is_told_by_a_kernel_that_is_not_the_models():
+    durations = iter([0.001] * 5 + [0.002] * 5)
+    found = conditions.Conditions(lambda: time.sleep(next(durations)), reference_s=0)
+    with found:
+        pass
+    (flag,) = [flag for flag in found.flags() if flag.code == "machine_changed"]
+    assert flag.value == pytest.approx(1.0, abs=0.4)
+    assert found.figures()["reference_ms"][1] > found.figures()["reference_ms"][0]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hwfit.series import exceedance_verdict
 from hwfit.worker import sampling
 from hwfit.worker.sampling import StoppingRule, median_interval
 
@@ -86,6 +87,26 @@ def test_sampling_stops_at_the_maximum_time_when_the_interval_stays_wide():
     generator = np.random.default_rng(0)
     durations = sampled(CALL_MS * np.exp(generator.standard_normal(LENGTH)), StoppingRule(0.001, 1, 5))
     assert 5000 <= durations.sum() < 5200
+
+
+def test_sampling_goes_on_until_a_limit_on_a_percentile_is_decided():
+    """Calls whose median is known at once, and of which a tenth lie about the limit."""
+
+    def sampled(limits):
+        generator = np.random.default_rng(0)
+        elapsed = [0]
+
+        def run(_):
+            elapsed[0] += int((20 if generator.random() < 0.07 else 10) * 1e6)
+
+        rule = StoppingRule(0.02, 1.0, 60.0, limits)
+        return sampling.sample(run, [None], rule, clock=lambda: elapsed[0])[0]
+
+    assert sampled(()).sum() < 2
+    assert sampled(((0.90, 1.0),)).sum() < 2
+    undecided = sampled(((0.90, 0.015),))
+    assert 2 < undecided.sum() < 60
+    assert exceedance_verdict(undecided, 0.015, 0.90) == "met"
 
 
 def test_slow_calls_are_sampled_a_few_times_all_the_same():

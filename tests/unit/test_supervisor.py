@@ -82,7 +82,13 @@ def test_every_batch_size_is_measured_in_one_worker(job_of, tmp_path):
 def test_what_ends_a_worker_is_a_row_and_the_others_go_on_in_a_new_one(
     job_of, tmp_path, body, status, reason
 ):
-    measurement = {"relative_ci": 0.5, "min_seconds": 0.02, "max_seconds": 0.1, "timeout_seconds": 3}
+    measurement = {
+        "relative_ci": 0.5,
+        "min_seconds": 0.02,
+        "max_seconds": 0.1,
+        "timeout_seconds": 3,
+        "repeats": 0,
+    }
     profiles = run(job_of(body, batch_sizes=[1, 8, 16], measurement=measurement), tmp_path)
     assert profiles[8].status == status
     assert profiles[8].reason.startswith(reason)

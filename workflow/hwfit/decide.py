@@ -18,7 +18,8 @@ import numpy as np
 
 from hwfit.collect import Row
 from hwfit.records import TRUST_BREAKING_FLAGS
-from hwfit.uncertainty import draws, exceedance_verdict
+from hwfit.series import exceedance_verdict
+from hwfit.uncertainty import draws
 
 DRAWS = 10_000
 # A row that beats the leader in at least this share of plausible worlds is in a tie with it.

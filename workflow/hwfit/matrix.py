@@ -200,7 +200,8 @@ class Plan:
             "threads": device.threads,
             "memory_limit_mb": device.memory_limit_mb,
             "measurement": measurement.model_dump(
-                mode="json", include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds"}
+                mode="json",
+                include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds", "repeats"},
             ),
             "profiles": PROFILES,
             "model_directory": model_directory(cell.model),
@@ -208,6 +209,12 @@ class Plan:
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
         }
+
+    def latency_limits(self) -> str:
+        """The limits on percentiles of the latency in ms, by percentile, as JSON."""
+        constraints = self.study.config.decision.constraints
+        limits = {"0.9": constraints.latency_p90_ms, "0.99": constraints.latency_p99_ms}
+        return json.dumps({percentile: limit for percentile, limit in limits.items() if limit})
 
     def priority(self, cell: Cell, round: int) -> float:
         """Cells in an order that is random and the same each time, round after round.

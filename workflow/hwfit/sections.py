@@ -255,6 +255,11 @@ class Measurement(Section):
     timeout_seconds: Seconds = Field(
         default=300, description="a worker that gives no result for so long is stopped, s"
     )
+    repeats: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=1,
+        description="how often a batch size is sampled again because the machine was disturbed meanwhile; "
+        "all attempts are kept, the last one counts",
+    )
     scenarios: Annotated[list[Annotated[str, OneOf(catalog.SCENARIOS)]], Field(min_length=1), Unique()] = (
         Field(
             default=["single_stream"],

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwfit.series import autocorrelation_time
-
 CONFIDENCE = 0.95
 # Relative spread between processes that is assumed where none was measured, to decide what to confirm;
 # seen for small models on a small shared machine: 15%, on a quiet server: 1-2%.
@@ -91,29 +89,3 @@ def draws(estimates: Sequence[Estimate], count: int, seed: int) -> np.ndarray:
     noise = generator.standard_t(degrees, size=(count, len(estimates)))
     logs = np.log([e.median_ms for e in estimates]) + noise * [e.relative_error for e in estimates]
     return np.exp(logs)
-
-
-def exceedance_verdict(durations: np.ndarray, limit: float, percentile: float) -> str:
-    """Whether a percentile (0 to 1) of a call's time lies below a limit.
-
-    One-sided exact binomial tests at 95% on the calls that went over the limit: 'met' when so few would
-    be rare were the percentile above the limit, 'violated' when so many would be rare were it below,
-    else 'unproven'. Calls that come in runs prove less than as many independent ones: how they come is
-    learnt from those that went half-way from the percentile to the limit, since a slow drift far below
-    a limit says nothing of what happens at it.
-
-    Parameters
-    ----------
-    durations : shape (n,), in the order they were taken, in the limit's unit
-    """
-    from scipy.stats import binom
-
-    halfway = (np.quantile(durations, percentile) + limit) / 2
-    counted = max(1, round(len(durations) / autocorrelation_time((durations > halfway).astype(float))))
-    exceeding = round(float((durations > limit).mean()) * counted)
-    share = 1 - percentile
-    if binom.cdf(exceeding, counted, share) <= 1 - CONFIDENCE:
-        return "met"
-    if binom.sf(exceeding - 1, counted, share) <= 1 - CONFIDENCE:
-        return "violated"
-    return "unproven"

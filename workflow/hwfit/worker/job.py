@@ -14,12 +14,16 @@ from typing import Any
 from hwfit.records import Cell, Profile, RecordError, fingerprint, profile_path, read_json, read_profile
 
 # Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cell in one round, with what its fingerprints are made of."""
+    """A cell in one round, with what its fingerprints are made of.
+
+    `limits_ms`, a latency by its percentile ("0.9"), is no part of them: sampling goes on until it can
+    tell whether they are met, and figures that were sampled for other limits stay true.
+    """
 
     cell: Cell
     round: int
@@ -33,6 +37,7 @@ class Job:
     threads: int | None
     memory_limit_mb: float | None
     measurement: Mapping[str, Any]
+    limits_ms: Mapping[str, float]
     profiles: Path
     model_directory: Path
     weights_directory: Path
@@ -44,7 +49,8 @@ class Job:
         """Read what `to_dict` of the plan wrote."""
         paths = ("profiles", "model_directory", "weights_directory", "environment_file", "probe_file")
         return cls(
-            **dict(data)
+            **{"limits_ms": {}}
+            | dict(data)
             | {"cell": Cell(**data["cell"])}
             | {"passes": tuple(data["passes"]), "batch_sizes": tuple(sorted(data["batch_sizes"]))}
             | {name: Path(data[name]) for name in paths}

@@ -25,11 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.series import autocorrelation_time
+from hwfit.series import autocorrelation_time, exceedance_verdict
 
 # Normal quantile behind every look. 1.96 would promise 95% for one look at independent samples; this
 # pays for several looks and for an autocorrelation that is itself estimated (see the coverage test).
 LOOK_QUANTILE = 2.5
+# For the same reason, of the one-sided tests of limits; the decision itself asks for 95%.
+LOOK_CONFIDENCE = 0.99
 MINIMUM_SAMPLES = 5
 # With fewer, the autocorrelation cannot be told from noise, and an interval is not proven narrow.
 MINIMUM_SAMPLES_TO_STOP = 20
@@ -41,11 +43,19 @@ SPEED_UP_THAT_MATTERS = 0.01
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """When to stop sampling: the interval's relative half-width, and the bounds of sampled time."""
+    """When to stop sampling.
+
+    Attributes
+    ----------
+    relative_ci : the half-width of the median's interval, relative to the median
+    min_seconds, max_seconds : bounds of the time spent in timed calls
+    limits_s : (percentile from 0 to 1, seconds): whether it lies below them should be decided too
+    """
 
     relative_ci: float
     min_seconds: float
     max_seconds: float
+    limits_s: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,11 +109,21 @@ def proven_percentile(samples: np.ndarray, percentile: float) -> float | None:
 
 
 def is_known(samples: np.ndarray, rule: StoppingRule) -> bool:
-    """Whether the median's interval is as narrow as asked for."""
+    """Whether the median's interval is as narrow as asked for, and every limit is decided.
+
+    Parameters
+    ----------
+    samples : seconds, in order
+    """
     if len(samples) < MINIMUM_SAMPLES_TO_STOP:
         return False
     interval = median_interval(samples)
-    return interval.proven and interval.relative_half_width(float(np.median(samples))) <= rule.relative_ci
+    if not interval.proven or interval.relative_half_width(float(np.median(samples))) > rule.relative_ci:
+        return False
+    return all(
+        exceedance_verdict(samples, limit, percentile, LOOK_CONFIDENCE) != "unproven"
+        for percentile, limit in rule.limits_s
+    )
 
 
 def sample(
@@ -138,7 +158,7 @@ def sample(
             continue
         if len(durations) < MINIMUM_SAMPLES:
             continue
-        if total >= limit or is_known(np.array(durations), rule):
+        if total >= limit or is_known(np.array(durations) / 1e9, rule):
             return np.array(durations) / 1e9, outputs
         look_at = min(int(max(look_at, total) * LOOK_GROWTH), limit)
 

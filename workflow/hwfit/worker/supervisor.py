@@ -315,7 +315,9 @@ def main(job_text: str, attempts_path: Path) -> int:
     # Ended politely, by SIGTERM, the `finally` clauses run and the worker goes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
-    job = Job.from_dict(json.loads(job_text))
+    # Not in the job itself: what is measured does not depend on them, so a new limit is no new job.
+    limits = json.loads(os.environ.get("HWFIT_LIMITS_MS", "{}"))
+    job = Job.from_dict(json.loads(job_text) | {"limits_ms": limits})
     supervise(job, Attempts(attempts_path))
     for batch_size in job.batch_sizes:
         try:

@@ -64,6 +64,10 @@ class Session(ABC):
         """Copy the outputs of `run` to a float32 array, first axis the samples."""
 
     @abstractmethod
+    def accelerator_of(self, output: Any) -> str:
+        """Where an output of `run` lies, as `catalog.ACCELERATORS` names it."""
+
+    @abstractmethod
     def model_size_bytes(self) -> int:
         """Bytes of the weights as this session holds them (int8 weights count one byte each)."""
 
@@ -80,7 +84,8 @@ class Session(ABC):
 
 
 def load(name: str) -> ModuleType:
-    """The module of a runtime: `open_session(request) -> Session`, `describe(accelerator, index) -> dict`.
+    """The module of a runtime: `open_session(request) -> Session`, `describe(accelerator, index) -> dict`,
+    `peak_kernels(accelerator, index, size, copy_bytes)`.
 
     `describe` returns at least {"runtime_version", "device_name"} and may raise Unsupported where the
     framework that is installed cannot use the device.

@@ -68,6 +68,10 @@ class MindSporeSession(Session):
     def fetch(self, output: Any) -> np.ndarray:
         return output.astype(ms.float32).asnumpy()
 
+    def accelerator_of(self, output: Any) -> str:
+        target = ms.get_context("device_target")
+        return next(name for name, known in TARGETS.items() if known == target)
+
     def model_size_bytes(self) -> int:
         return sum(parameter.nbytes for parameter in self.cell.get_parameters())
 

@@ -62,6 +62,10 @@ class TensorFlowSession(Session):
     def fetch(self, output: Any) -> np.ndarray:
         return tf.cast(output, tf.float32).numpy()
 
+    def accelerator_of(self, output: Any) -> str:
+        platform = tf.DeviceSpec.from_string(output.device).device_type
+        return next(name for name, known in PLATFORMS.items() if known == platform)
+
     def model_size_bytes(self) -> int:
         return sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in self.model.variables)
 

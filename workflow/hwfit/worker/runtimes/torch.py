@@ -35,6 +35,9 @@ class TorchSession(Session):
         for step in request.passes:
             session_pass(step).torch(self, **{k: v for k, v in step.items() if k != "pass"})
         self.module.to(self.device)
+        # Once for the whole process: to enter it at each call would cost a small model some percent.
+        self.inference = torch.inference_mode()
+        self.inference.__enter__()
 
     def place(self, batch: Batch) -> list[torch.Tensor]:
         tensors = [torch.from_numpy(np.ascontiguousarray(batch[name])) for name in self.names]
@@ -42,7 +45,6 @@ class TorchSession(Session):
             tensors = [t.to(self.input_dtype) if t.is_floating_point() else t for t in tensors]
         return [t.to(self.device) for t in tensors]
 
-    @torch.inference_mode()
     def run(self, placed: list[torch.Tensor]) -> torch.Tensor:
         output = self.module(*placed)
         if self.is_asynchronous:
@@ -51,6 +53,9 @@ class TorchSession(Session):
 
     def fetch(self, output: torch.Tensor) -> np.ndarray:
         return output.float().cpu().numpy()
+
+    def accelerator_of(self, output: torch.Tensor) -> str:
+        return output.device.type
 
     def model_size_bytes(self) -> int:
         # Serialized: a quantized layer keeps its weights packed, out of reach of parameters().

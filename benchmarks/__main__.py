@@ -1,0 +1,210 @@
+"""`make bench`: every figure of benchmarks/README.md, measured in one run on a quiet machine.
+
+    python -m benchmarks [observer cost peer loadgen aa …] --directory DIR
+
+Without names, all of them. Results go to benchmarks/results.json, those not run again stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from benchmarks.project import ROOT, Project
+from hwfit.decide import TIE_SHARE
+from hwfit.records import read_json, write_json
+from hwfit.uncertainty import draws, estimate, pooled_spread
+
+RESULTS = Path(__file__).with_name("results.json")
+PROCESSES = 10
+BARE_SECONDS = 3.0
+PAIRS = 200
+AA_PROCESSES = 48
+ROUNDS = 3
+PEER_PACKAGES = ["optimum-benchmark==0.6.0", "transformers==4.55.4", "datasets==3.6.0"]
+LOADGEN_PACKAGE = "mlcommons-loadgen==6.0.17"
+
+
+def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """The ratio of medians of interleaved processes, with a 95% bootstrap interval over processes."""
+    generator = np.random.default_rng(0)
+    pairs = generator.integers(len(ours), size=(4000, len(ours)))
+    ratios = np.median(np.array(ours)[pairs], axis=1) / np.median(np.array(theirs)[pairs], axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return {"ratio": float(np.median(ours) / np.median(theirs)), "low": float(low), "high": float(high)}
+
+
+def interleaved(project: Project, other: Callable[[int], dict[str, float]]) -> dict[str, Any]:
+    """hwfit and another program on the same model, process by process in random order."""
+    found: dict[str, Any] = {}
+    order = random.Random(0)
+    for batch in (1, 8):
+        ours: dict[str, list[float]] = {"p50": [], "p90": []}
+        theirs: dict[str, list[float]] = {"p50": [], "p90": []}
+
+        def measure(batch: int = batch, ours: dict[str, list[float]] = ours) -> None:
+            project.measure(1, [batch])
+            samples = project.samples_ms(1, batch)
+            ours["p50"].append(float(np.median(samples)))
+            ours["p90"].append(float(np.quantile(samples, 0.9)))
+
+        def run(batch: int = batch, theirs: dict[str, list[float]] = theirs) -> None:
+            figures = other(batch)
+            theirs["p50"].append(figures["p50_ms"])
+            theirs["p90"].append(figures["p90_ms"])
+
+        for number in range(PROCESSES):
+            steps = [measure, run]
+            order.shuffle(steps)
+            for step in steps:
+                step()
+            print(f"batch {batch}, process {number + 1} of {PROCESSES}", flush=True)
+        figures: dict[str, Any] = {"hwfit": ours, "other": theirs}
+        found[f"batch {batch}"] = {q: ratio(ours[q], theirs[q]) for q in ("p50", "p90")} | {"ms": figures}
+    return found
+
+
+def observer(project: Project) -> dict[str, Any]:
+    """(a) What measuring with hwfit does to what is measured."""
+    return interleaved(project, lambda batch: project.script("bare_loop.py", str(batch), str(BARE_SECONDS)))
+
+
+def loadgen(project: Project) -> dict[str, Any]:
+    """(d) Agreement with MLPerf LoadGen's SingleStream."""
+    target = project.directory / "loadgen"
+    if not target.exists():
+        command = [project.python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
+        subprocess.run([*command, LOADGEN_PACKAGE], check=True)
+    return interleaved(
+        project,
+        lambda batch: project.script("load_generator.py", str(batch), str(BARE_SECONDS), path=str(target)),
+    )
+
+
+def cost(project: Project) -> dict[str, Any]:
+    """(c) What a cell and a batch size cost beside their timed calls, and a cell's wall time."""
+    found = {}
+    for name, round, sizes in (
+        ("first look, 2 batch sizes", 0, [1, 8]),
+        ("first look, 5 batch sizes", 0, [1, 2, 4, 8, 16]),
+        ("later round, 2 batch sizes", 1, [1, 8]),
+        ("later round, 5 batch sizes", 1, [1, 2, 4, 8, 16]),
+    ):
+        rounds = [project.measure(round, sizes) for _ in range(5)]
+        rows = [p for r in rounds for p in r.profiles.values()]
+        batch_s = [(p.metrics["wall_s"] or 0) - (p.metrics["measured_s"] or 0) for p in rows]
+        whole = [r.wall_s - sum(p.metrics["wall_s"] or 0 for p in r.profiles.values()) for r in rounds]
+        found[name] = {
+            "wall_s": float(np.median([r.wall_s for r in rounds])),
+            "fixed_s_a_cell": float(np.median(whole)),
+            "fixed_s_a_batch_size": float(np.median(batch_s)),
+            "measured_s": float(np.median([r.wall_s - r.fixed_s for r in rounds])),
+        }
+        print(name, found[name], flush=True)
+    return found
+
+
+def peer(project: Project) -> dict[str, Any]:
+    """(b) The nearest peer on the same model: its wall time for two combinations, and its distance."""
+    home = project.directory / "peer"
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        torch = next(
+            line for line in (ROOT / "envs/torch-cpu.txt").read_text().split() if line.startswith("torch==")
+        )
+        subprocess.run([python, "-m", "pip", "install", "--quiet", torch], check=True)
+        for package in PEER_PACKAGES:
+            # Each drags in versions that the next one replaces, and pip complains.
+            subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=False)
+        (home / "complete").write_text("")
+    done = subprocess.run(
+        [python, Path(__file__).with_name("peer.py"), home / "bert", "1", "8"],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    bare = {batch: project.script("bare_loop.py", batch, str(BARE_SECONDS)) for batch in ("1", "8")}
+    ours = project.measure(0, [1, 8])
+    for batch, figures in found.items():
+        for q in ("p50", "p90"):
+            figures[f"{q} over the bare loop's"] = figures[f"{q}_ms"] / bare[batch][f"{q}_ms"]
+    return {"peer": found, "bare loop": bare, "hwfit_wall_s": ours.wall_s} | {
+        "peer_wall_s": sum(figures["wall_s"] for figures in found.values())
+    }
+
+
+def aa(project: Project) -> dict[str, Any]:
+    """(e) A combination against itself: how often the decision would call one better than the other.
+
+    Each side is what the decision sees of a confirmed row: the medians of three fresh processes. Sides
+    are drawn without replacement from the same processes, which are measured once.
+    """
+    medians, errors = [], []
+    for number in range(AA_PROCESSES):
+        profile = project.measure(1, [1]).profiles[1]
+        medians.append(profile.median_ms)
+        errors.append(profile.details["median_standard_error"])
+        print(f"A/A process {number + 1} of {AA_PROCESSES}", flush=True)
+    generator = np.random.default_rng(0)
+    different = 0
+    for _ in range(PAIRS):
+        chosen = generator.permutation(AA_PROCESSES)[: 2 * ROUNDS].reshape(2, ROUNDS)
+        sides = [[medians[i] for i in side] for side in chosen]
+        spread = pooled_spread(sides)
+        estimates = [
+            estimate(side, [errors[i] for i in rows], spread)
+            for side, rows in zip(sides, chosen, strict=True)
+        ]
+        times = draws(estimates, 4000, seed=0)
+        leader = int(np.argmin([e.median_ms for e in estimates]))
+        share = float((times[:, 1 - leader] <= times[:, leader]).mean())
+        different += share < TIE_SHARE
+    return {
+        "pairs": PAIRS,
+        "processes": AA_PROCESSES,
+        "different": different,
+        "rate": different / PAIRS,
+        "rate_lower_95": float(beta.ppf(0.05, different, PAIRS - different + 1)) if different else 0.0,
+        "spread_between_processes": float(np.std(np.log(medians), ddof=1)),
+        "relative_error_within": float(np.median(errors)),
+        "medians_ms": medians,
+    }
+
+
+BENCHMARKS = {"observer": observer, "cost": cost, "peer": peer, "loadgen": loadgen, "aa": aa}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; all by default")
+    parser.add_argument("--directory", type=Path, default=ROOT / ".bench")
+    asked = parser.parse_args()
+    project = Project(asked.directory.resolve())
+    results = read_json(RESULTS) if RESULTS.exists() else {}
+    probe = read_json(project.directory / "results/devices/cpu/probe.json")
+    for name in asked.names or BENCHMARKS:
+        results[name] = BENCHMARKS[name](project) | {"device": probe["name"], "kernel": platform.release()}
+        write_json(RESULTS, results)
+        print(
+            json.dumps({k: v for k, v in results[name].items() if not isinstance(v, list)}, indent=1),
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

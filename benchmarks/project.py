@@ -1,0 +1,128 @@
+"""A project with the benchmark's model, and single rounds of it as the workflow would measure them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from benchmarks.bert import token_ids
+from hwfit.config import read_study
+from hwfit.matrix import Plan, environment_file, probe_file
+from hwfit.records import Cell, Profile, read_json, read_profile
+
+ROOT = Path(__file__).parents[1]
+CELL = Cell("bert", "cpu", "torch", "baseline", "single_stream")
+STUDY = {
+    "matrix": {
+        "models": ["bert"],
+        "devices": ["cpu"],
+        "runtimes": ["torch"],
+        "optimizations": ["baseline"],
+        "batch_sizes": [1, 2, 4, 8, 16],
+    },
+    "measurement": {"relative_ci": 0.02, "max_seconds": 10},
+}
+MODELS = {"bert": {"task": "features", "data": "bert.npz", "sources": {"torch": {"callable": "bert:load"}}}}
+SNAKEFILE = f"""
+configfile: "config/config.yaml"
+
+module hwfit:
+    snakefile: "{ROOT}/workflow/Snakefile"
+    config: config
+
+use rule * from hwfit
+"""
+
+
+@dataclass
+class Round:
+    """One measured round: its profiles by batch size, and the wall time of the whole cell."""
+
+    profiles: dict[int, Profile]
+    wall_s: float
+
+    @property
+    def fixed_s(self) -> float:
+        """What the cell cost beside its timed calls."""
+        return self.wall_s - sum(p.metrics["measured_s"] or 0 for p in self.profiles.values())
+
+
+class Project:
+    """A directory in which the model is prepared, ready to be measured."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "config").mkdir(parents=True, exist_ok=True)
+        (directory / "Snakefile").write_text(SNAKEFILE)
+        (directory / "config" / "config.yaml").write_text(yaml.safe_dump(STUDY))
+        (directory / "config" / "models.yaml").write_text(yaml.safe_dump(MODELS))
+        shutil.copy(Path(__file__).with_name("bert.py"), directory / "bert.py")
+        np.savez(directory / "bert.npz", ids=token_ids())
+        self.snakemake("results/models/bert/card.json", probe_file("cpu"), environment_file("torch-cpu"))
+        config = ROOT / "config"
+        self.plan = Plan(read_study(STUDY, directory / "config", config, [directory / "config/config.yaml"]))
+        self.python = read_json(directory / environment_file("torch-cpu"))["python"]
+
+    def snakemake(self, *targets: str) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--cores",
+            "all",
+            "--quiet",
+            "all",
+            "--rerun-incomplete",
+        ]
+        built = os.environ.get("HWFIT_ENVIRONMENTS", str(ROOT / ".environments"))
+        subprocess.run(
+            [*command, "--", *targets],
+            cwd=self.directory,
+            env=os.environ | {"HWFIT_ENVIRONMENTS": built},
+            check=True,
+        )
+
+    def measure(self, round: int, batch_sizes: list[int]) -> Round:
+        """One fresh process, as the workflow runs it; what was measured in this round before is forgotten."""
+        shutil.rmtree(
+            self.directory / "results" / "profiles" / CELL.path / f"round{round}", ignore_errors=True
+        )
+        job = json.dumps(self.plan.job(CELL, round, batch_sizes))
+        command = [sys.executable, "-m", "hwfit.worker", "supervise", "--job", job]
+        start = time.perf_counter()
+        subprocess.run(
+            [*command, "--attempts", "results/attempts.jsonl"],
+            cwd=self.directory,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        wall_s = time.perf_counter() - start
+        folder = self.directory / "results" / "profiles" / CELL.path / f"round{round}"
+        return Round({size: read_profile(folder / f"bs{size}.json") for size in batch_sizes}, wall_s)
+
+    def samples_ms(self, round: int, batch_size: int) -> np.ndarray:
+        """The timed calls of a round, in ms."""
+        folder = self.directory / "results" / "profiles" / CELL.path / f"round{round}"
+        with np.load(folder / f"bs{batch_size}.npz") as stored:
+            return stored["durations_s"] * 1e3
+
+    def script(self, name: str, *arguments: str, path: str = "") -> dict[str, float]:
+        """A script of this folder in the runtime's own Python; what it prints last is JSON."""
+        done = subprocess.run(
+            [self.python, str(Path(__file__).with_name(name)), *arguments],
+            env=os.environ | {"PYTHONPATH": f"{ROOT}:{path}"},
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])

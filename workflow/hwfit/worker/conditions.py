@@ -1,0 +1,106 @@
+"""Under what conditions a measurement ran: what others did on the host, clocks, heat, and whether the
+machine itself was the same at the end.
+
+Counters and sensors are read before and after; nothing runs in between. What is looked at here never
+includes the model's own times, so that a measurement may be repeated on these grounds without choosing
+the times one likes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hwfit.records import Flag
+from hwfit.worker.load_monitor import LoadMonitor
+
+REFERENCE_SECONDS = 0.05
+# The matrix product before and after a measurement: large enough for all cores, a millisecond or so.
+REFERENCE_SIZE = 512
+# Two medians of one kernel seconds apart differ by a few percent on a machine that did not change.
+CHANGE_LIMIT = 0.25
+# Grounds for measuring again: none of them is a time of the model's.
+DISTURBANCES = ("foreign_load", "machine_changed")
+
+
+class Conditions:
+    """Context manager around the timed calls.
+
+    Parameters
+    ----------
+    reference : a kernel of the runtime on the device, run to its end; independent of the model
+    reference_s : how long to run it, before and after
+    """
+
+    def __init__(self, reference: Callable[[], None], reference_s: float = REFERENCE_SECONDS) -> None:
+        self.reference = reference
+        self.reference_s = reference_s
+        self.load = LoadMonitor()
+
+    def __enter__(self) -> Conditions:
+        self.sensors_before = read_sensors()
+        self.before_s = median_seconds(self.reference, self.reference_s)
+        self.load.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.load.__exit__(*exception)
+        self.after_s = median_seconds(self.reference, self.reference_s)
+        self.sensors_after = read_sensors()
+
+    @property
+    def change(self) -> float:
+        """By what share the reference kernel took longer after than before."""
+        return self.after_s / self.before_s - 1
+
+    def flags(self) -> list[Flag]:
+        """What breaks trust."""
+        flags = self.load.flags()
+        if not 1 / (1 + CHANGE_LIMIT) <= 1 + self.change <= 1 + CHANGE_LIMIT:
+            said = f"the reference kernel took {self.change:+.0%} after the measurement against before"
+            flags.append(Flag("machine_changed", said, self.change))
+        return flags
+
+    def figures(self) -> dict[str, Any]:
+        """All that was read."""
+        return self.load.figures() | {
+            "reference_ms": [self.before_s * 1e3, self.after_s * 1e3],
+            "sensors_before": self.sensors_before,
+            "sensors_after": self.sensors_after,
+        }
+
+
+def median_seconds(kernel: Callable[[], None], budget_s: float) -> float:
+    """The median time of a kernel over a short while, in seconds, at least five runs."""
+    durations: list[float] = []
+    end = time.perf_counter() + budget_s
+    while len(durations) < 5 or time.perf_counter() < end:
+        start = time.perf_counter()
+        kernel()
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations)
+
+
+def read_sensors() -> dict[str, float]:
+    """Clocks in MHz and temperatures in degrees Celsius, as far as the kernel tells; empty where it does not."""
+    found = {}
+    for path in sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")):
+        value = read_number(path)
+        if value is not None:
+            found[f"{path.parents[1].name}_mhz"] = value / 1e3
+    for path in sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp")):
+        value = read_number(path)
+        if value is not None:
+            found[f"{path.parent.name}_celsius"] = value / 1e3
+    return found
+
+
+def read_number(path: Path) -> float | None:
+    """The number in a file of /sys; None where it cannot be read."""
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        return None
