@@ -67,6 +67,8 @@ class Project:
         (directory / "config" / "models.yaml").write_text(yaml.safe_dump(MODELS))
         shutil.copy(Path(__file__).with_name("bert.py"), directory / "bert.py")
         np.savez(directory / "bert.npz", ids=token_ids())
+        # A config's paths are those of the directory it is read in.
+        os.chdir(directory)
         self.snakemake("results/models/bert/card.json", probe_file("cpu"), environment_file("torch-cpu"))
         config = ROOT / "config"
         self.plan = Plan(read_study(STUDY, directory / "config", config, [directory / "config/config.yaml"]))

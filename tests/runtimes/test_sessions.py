@@ -212,3 +212,25 @@ def test_a_users_callable_becomes_a_model_or_a_message(python_of, tmp_path, path
         assert card["parameters"] == 6 * 8 + 8 + 8 * 3 + 3
         assert card["inputs"] == [{"name": "x", "dtype": "float32", "shape": [6]}]
         assert card["labelled"]
+
+
+PEAKS = """
+import json, sys
+from hwfit.worker.inventory import measure_peaks
+
+print(json.dumps([measure_peaks(sys.argv[1], "cpu", 0), measure_peaks(sys.argv[1], "cpu", 0, True)]))
+"""
+
+
+@pytest.mark.parametrize("runtime", ENVIRONMENTS)
+def test_the_inventory_measures_peaks_and_a_reference_model(python_of, runtime):
+    whole, reference = run_python(python_of(ENVIRONMENTS[runtime]), PEAKS, runtime)
+    assert whole["status"] == reference["status"] == "ok"
+    assert whole["runtime_version"]
+    assert whole["peaks"]["matmul_float32_gflops"] > 1
+    assert whole["peaks"]["memory_copy_gb_s"] > 0.1
+    # The reference model is 32 MFLOP a call, and cannot be faster than the peak.
+    for taken in (whole, reference):
+        (milliseconds,) = taken["reference_ms"]
+        assert 32e6 / (milliseconds / 1e3) < 1.5 * whole["peaks"]["matmul_float32_gflops"] * 1e9
+    assert "peaks" not in reference

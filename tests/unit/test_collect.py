@@ -122,6 +122,20 @@ def test_a_row_of_one_process_is_as_uncertain_as_processes_differ(records):
     assert high > 20 * 1.2
 
 
+def test_without_further_rounds_the_inventorys_reference_model_says_how_processes_differ(records):
+    records.write(1, p50=10.0)
+    assumed = records.rows()[1].estimate
+    runtimes = {"torch": {"reference_ms": [1.0, 1.3, 0.8, 1.1]}, "tensorflow": {"reference_ms": [2.0]}}
+    write_json(
+        records.directory / "results/devices/cpu/inventory.json", {"status": "ok", "runtimes": runtimes}
+    )
+    measured = records.rows()[1].estimate
+    assert measured.degrees == 3
+    assert measured.relative_error == pytest.approx(0.2, abs=0.05)
+    # Nothing known is no reason to be sure.
+    assert assumed.relative_error >= 0.05
+
+
 def test_a_round_that_cannot_be_trusted_makes_the_row_invalid(records):
     records.write(1)
     records.write(8, flags=[Flag("foreign_load", "others used 60%", 0.6)])

@@ -180,7 +180,6 @@ def test_the_spread_between_processes_is_pooled_over_rows_and_widens_a_single_ro
     thrice = estimate([10.0, 10.0, 10.0], [0.001] * 3, spread)
     assert alone.relative_error == pytest.approx(0.1, rel=0.02)
     assert thrice.relative_error == pytest.approx(alone.relative_error / np.sqrt(3))
-    assert estimate([10.0], [0.001], None).relative_error == pytest.approx(0.001)
 
 
 def test_intervals_of_rows_with_few_rounds_cover_the_truth_in_95_percent_of_sweeps():

@@ -23,7 +23,7 @@ from hwfit.records import (
     read_json,
     read_profile,
 )
-from hwfit.uncertainty import Estimate, Spread, estimate, pooled_spread
+from hwfit.uncertainty import ASSUMED_SPREAD, Estimate, Spread, estimate, pooled_spread
 
 CONFIRMATIONS = "results/confirmations"
 # Figures of a row that are those of its rounds' mean; the others are the first round's.
@@ -86,10 +86,10 @@ def read_rows(
             continue
         looks = read_rounds(directory, cell, batch_size, first_rounds)
         rows.append(make_row(directory, cell, batch_size, looks, confirmed.get((cell, batch_size), [])))
-    spreads = spread_of_devices(rows)
+    spreads = spread_of_devices(rows, read_inventories(plan, directory))
     for row in rows:
         if row.status == "ok":
-            row.estimate = estimate_of(row, spreads.get(row.cell.device))
+            row.estimate = estimate_of(row, spreads.get(row.cell.device, ASSUMED_SPREAD))
     return rows
 
 
@@ -142,9 +142,14 @@ def make_row(
     return Row(cell, batch_size, "ok", first=first, rounds=again or readable, directory=directory)
 
 
-def spread_of_devices(rows: Iterable[Row]) -> dict[str, Spread]:
-    """The spread between processes of each device on which some row was measured in several."""
-    groups: dict[str, list[list[float]]] = {}
+def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> dict[str, Spread]:
+    """The spread between processes of each device: of rows measured in several, and of the inventory's
+    reference model.
+    """
+    groups: dict[str, list[list[float]]] = {
+        device: [taken.get("reference_ms", []) for taken in inventory.get("runtimes", {}).values()]
+        for device, inventory in inventories.items()
+    }
     for row in rows:
         if row.status == "ok":
             medians = [profile.median_ms for profile in row.rounds]
@@ -153,7 +158,7 @@ def spread_of_devices(rows: Iterable[Row]) -> dict[str, Spread]:
     return {device: spread for device, spread in spreads.items() if spread}
 
 
-def estimate_of(row: Row, spread: Spread | None) -> Estimate:
+def estimate_of(row: Row, spread: Spread) -> Estimate:
     """The row's median with both sizes of doubt."""
     medians = [profile.median_ms for profile in row.rounds]
     within = [profile.details["median_standard_error"] for profile in row.rounds]

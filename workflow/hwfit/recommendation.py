@@ -14,7 +14,6 @@ from hwfit.collect import Row, make_table
 from hwfit.decide import Candidate, Decision, contenders, decide
 from hwfit.launch import launch_snippet
 from hwfit.records import SCHEMA_VERSION
-from hwfit.uncertainty import ASSUMED_SPREAD
 
 # A contender beats the leader in at least this share of worlds drawn from first looks.
 CONTENDER_SHARE = 0.05
@@ -53,10 +52,6 @@ def nominate(
     rows: Sequence[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]
 ) -> dict[str, list[dict[str, Any]]]:
     """The combinations that fresh rounds should measure again, for each device."""
-    for row in rows:
-        if row.estimate and row.estimate.relative_error < ASSUMED_SPREAD:
-            # One process each so far: their spread is not known yet, and assumed.
-            row.estimate = type(row.estimate)(row.estimate.median_ms, ASSUMED_SPREAD, row.estimate.degrees)
     candidates = make_candidates(rows, make_table(rows, plan, inventories), plan)
     config = plan["study"]["config"]["decision"]
     limits = active_limits(config["constraints"])

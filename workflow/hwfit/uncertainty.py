@@ -16,9 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
-# Relative spread between processes that is assumed where none was measured, to decide what to confirm;
-# seen for small models on a small shared machine: 15%, on a quiet server: 1-2%.
-ASSUMED_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,11 @@ class Spread:
 
     relative: float
     degrees: int
+
+
+# What is assumed where no spread could be measured, neither in the inventory nor by rounds. Seen for small
+# models: 15% on a small shared machine, 1-2% on a quiet server.
+ASSUMED_SPREAD = Spread(0.05, 4)
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,18 @@ def pooled_spread(groups: Iterable[Sequence[float]]) -> Spread | None:
     return Spread(math.sqrt(squares / degrees), degrees) if degrees else None
 
 
-def estimate(medians_ms: Sequence[float], within: Sequence[float], spread: Spread | None) -> Estimate:
+def estimate(medians_ms: Sequence[float], within: Sequence[float], spread: Spread) -> Estimate:
     """Join the rounds of a row.
 
     Parameters
     ----------
     medians_ms : of each round
     within : relative standard error of each of them, from the samples inside its process
-    spread : between processes, of the device; None where it was not measured
+    spread : between processes, of the device
     """
     rounds = len(medians_ms)
     centre = math.exp(float(np.mean(np.log(medians_ms))))
     variance = float(np.mean(np.square(within)))
-    if spread is None:
-        return Estimate(centre, math.sqrt(variance / rounds), 1_000)
     # The spread of medians holds the doubt within them too; where that is larger in this row, it counts.
     return Estimate(centre, math.sqrt(max(spread.relative**2, variance) / rounds), spread.degrees)
 

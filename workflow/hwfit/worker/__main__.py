@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     peaks.add_argument("--runtime", required=True)
     peaks.add_argument("--accelerator", required=True)
     peaks.add_argument("--index", type=int, default=0)
+    peaks.add_argument("--reference-only", action="store_true", help="only time the reference model")
 
     asked = parser.parse_args(arguments)
     return COMMANDS[asked.command](asked)
@@ -112,7 +113,8 @@ def run_profile(asked: argparse.Namespace) -> int:
 def run_peaks(asked: argparse.Namespace) -> int:
     from hwfit.worker.inventory import measure_peaks
 
-    json.dump(measure_peaks(asked.runtime, asked.accelerator, asked.index), sys.stdout)
+    taken = measure_peaks(asked.runtime, asked.accelerator, asked.index, asked.reference_only)
+    json.dump(taken, sys.stdout)
     return 0
 
 

@@ -85,7 +85,7 @@ def median_seconds(kernel: Callable[[], None], budget_s: float) -> float:
 
 
 def read_sensors() -> dict[str, float]:
-    """Clocks in MHz and temperatures in degrees Celsius, as far as the kernel tells; empty where it does not."""
+    """Clocks in MHz and temperatures in degrees Celsius, as far as the kernel tells."""
     found = {}
     for path in sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")):
         value = read_number(path)

@@ -1,10 +1,14 @@
-"""What a device is and what it can do at most: identity, software, sensors, measured peaks."""
+"""What a device is and what it can do at most: identity, software, sensors, measured peaks; and by how
+much fresh processes that do the same differ on it.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from hwfit.records import read_json
+from hwfit.worker import sampling
+from hwfit.worker.conditions import median_seconds
 from hwfit.worker.lock import device_lock
 
 PEAKS_LIMIT_S = 300
@@ -20,6 +26,11 @@ PEAKS_LIMIT_S = 300
 MATRIX_SIZE = 2048
 COPY_BYTES = 256 * 2**20
 REPETITIONS = 5
+# Fresh processes time the reference model, each runtime's as many as it takes for so many degrees of
+# freedom together: fewer would leave the spread between processes unknown by a factor of two and more.
+REFERENCE_DEGREES = 6
+REFERENCE_BATCH = 8
+REFERENCE_SECONDS = 0.5
 
 
 def take_inventory(device: str, probe_file: Path, environments: dict[str, Path]) -> dict[str, Any]:
@@ -32,8 +43,9 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
     Returns
     -------
     the probe's findings, with "device", "sensors" and "runtimes": for each its "status", "reason",
-    "runtime_version" and "peaks" {"matmul_float32_gflops", "memory_copy_gb_s"}; "peaks" beside them
-    holds the largest of each over the runtimes
+    "runtime_version", "peaks" {"matmul_float32_gflops", "memory_copy_gb_s"} and "reference_ms", the
+    median time of the reference model in each of some fresh processes; "peaks" beside them holds the
+    largest of each over the runtimes
     """
     probe = read_json(probe_file)
     found = probe | {"device": device, "sensors": power_sensors(), "runtimes": {}, "peaks": {}}
@@ -42,18 +54,26 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
     with device_lock(probe["identity"]):
         for runtime, file in environments.items():
             found["runtimes"][runtime] = ask_runtime(runtime, read_json(file), probe)
+        # Round by round, as everything is measured.
+        working = {name: taken for name, taken in found["runtimes"].items() if taken["status"] == "ok"}
+        for _ in range(math.ceil(REFERENCE_DEGREES / max(len(working), 1))):
+            for runtime, taken in working.items():
+                again = ask_runtime(runtime, read_json(environments[runtime]), probe, "--reference-only")
+                taken["reference_ms"] += again.get("reference_ms", [])
     for taken in found["runtimes"].values():
         for name, value in taken.get("peaks", {}).items():
             found["peaks"][name] = max(value, found["peaks"].get(name, 0.0))
     return found
 
 
-def ask_runtime(runtime: str, environment: dict[str, Any], probe: dict[str, Any]) -> dict[str, Any]:
+def ask_runtime(
+    runtime: str, environment: dict[str, Any], probe: dict[str, Any], *options: str
+) -> dict[str, Any]:
     """Versions and measured peaks, by a fresh process of the runtime's own Python."""
     if environment["status"] != "ok":
         return {"status": "unavailable", "reason": environment["reason"]}
     command = [environment["python"], "-m", "hwfit.worker", "peaks", "--runtime", runtime]
-    command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"])]
+    command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"]), *options]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
     try:
         done = subprocess.run(
@@ -72,8 +92,8 @@ def ask_runtime(runtime: str, environment: dict[str, Any], probe: dict[str, Any]
         return {"status": "crashed", "reason": said[-1]}
 
 
-def measure_peaks(runtime: str, accelerator: str, index: int) -> dict[str, Any]:
-    """In a runtime's own Python: what it is, and the fastest matrix product and copy it reached."""
+def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bool = False) -> dict[str, Any]:
+    """In a runtime's own Python: what it is, the fastest matrix product and copy, the reference model."""
     from hwfit.worker import runtimes
     from hwfit.worker.errors import Unsupported
 
@@ -82,13 +102,46 @@ def measure_peaks(runtime: str, accelerator: str, index: int) -> dict[str, Any]:
         described = module.describe(accelerator, index)
     except Unsupported as error:
         return {"status": "unsupported", "reason": str(error)}
+    found = {"status": "ok", "reason": ""} | described
+    found["reference_ms"] = [reference_model_ms(module, accelerator, index)]
+    if reference_only:
+        return found
     matmul, copy = module.peak_kernels(accelerator, index, MATRIX_SIZE, COPY_BYTES)
-    peaks = {
+    found["peaks"] = {
         "matmul_float32_gflops": 2 * MATRIX_SIZE**3 / fastest(matmul) / 1e9,
         # A copy reads and writes every byte.
         "memory_copy_gb_s": 2 * COPY_BYTES / fastest(copy) / 1e9,
     }
-    return {"status": "ok", "reason": ""} | described | {"peaks": peaks}
+    return found
+
+
+def reference_model_ms(module: Any, accelerator: str, index: int) -> float:
+    """The median time of the zoo's `mlp` with weights from a seed, by the runtime's own session, in ms."""
+    from safetensors.numpy import save_file
+
+    from hwfit.worker.runtimes import Request
+    from hwfit.worker.zoo import layers, mlp
+
+    generator = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for layer in mlp.LAYERS:
+        if isinstance(layer, layers.Dense):
+            shape = (layer.outputs, layer.inputs)
+            weight = generator.standard_normal(shape, np.float32) / np.sqrt(np.float32(layer.inputs))
+            arrays |= {
+                f"{layer.name}.weight": weight,
+                f"{layer.name}.bias": np.zeros(layer.outputs, np.float32),
+            }
+    with tempfile.TemporaryDirectory() as directory:
+        weights = Path(directory) / "weights.safetensors"
+        save_file(arrays, weights)
+        card = {"inputs": [{"name": "x", "dtype": "float32", "shape": list(mlp.INPUT_SHAPE)}]}
+        request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index)
+        session = module.open_session(request)
+        batch = generator.standard_normal((REFERENCE_BATCH, *mlp.INPUT_SHAPE), np.float32)
+        placed = session.place({"x": batch})
+        sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
+        return 1e3 * median_seconds(lambda: session.run(placed), REFERENCE_SECONDS)
 
 
 def fastest(kernel: Callable[[], None]) -> float:
