@@ -19,14 +19,18 @@ test: $(VENV)/test
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/test
-	$(BIN)/ruff check workflow tests
-	$(BIN)/ruff format --check workflow tests
+	$(BIN)/ruff check workflow tests benchmarks
+	$(BIN)/ruff format --check workflow tests benchmarks
 	$(BIN)/mypy workflow/hwfit
 	$(BIN)/snakemake --lint
 
 format: $(VENV)/test
-	$(BIN)/ruff check --fix workflow tests
-	$(BIN)/ruff format workflow tests
+	$(BIN)/ruff check --fix workflow tests benchmarks
+	$(BIN)/ruff format workflow tests benchmarks
+
+# Takes half an hour on a quiet machine; say which with NAMES="observer cost peer loadgen aa".
+bench: $(VENV)/control
+	$(BIN)/python -m benchmarks $(NAMES)
 
 ui: $(VENV)/control
 	@$(BIN)/python -m hwfit ui

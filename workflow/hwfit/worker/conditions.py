@@ -8,7 +8,6 @@ the times one likes.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,12 @@ from typing import Any
 from hwfit.records import Flag
 from hwfit.worker.load_monitor import LoadMonitor
 
-REFERENCE_SECONDS = 0.05
+WINDOW_SECONDS = 0.03
+MOST_WINDOWS = 8
+WINDOWS_AGREE = 0.1
 # The matrix product before and after a measurement: large enough for all cores, a millisecond or so.
 REFERENCE_SIZE = 512
-# Two medians of one kernel seconds apart differ by a few percent on a machine that did not change.
+# Seconds apart, the shortest times of one kernel differ by a few percent on a machine that did not change.
 CHANGE_LIMIT = 0.25
 # Grounds for measuring again: none of them is a time of the model's.
 DISTURBANCES = ("foreign_load", "machine_changed")
@@ -32,23 +33,23 @@ class Conditions:
     Parameters
     ----------
     reference : a kernel of the runtime on the device, run to its end; independent of the model
-    reference_s : how long to run it, before and after
+    window_s : how long to run it at a time, before and after
     """
 
-    def __init__(self, reference: Callable[[], None], reference_s: float = REFERENCE_SECONDS) -> None:
+    def __init__(self, reference: Callable[[], None], window_s: float = WINDOW_SECONDS) -> None:
         self.reference = reference
-        self.reference_s = reference_s
+        self.window_s = window_s
         self.load = LoadMonitor()
 
     def __enter__(self) -> Conditions:
         self.sensors_before = read_sensors()
-        self.before_s = median_seconds(self.reference, self.reference_s)
+        self.before_s = reference_seconds(self.reference, self.window_s)
         self.load.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.load.__exit__(*exception)
-        self.after_s = median_seconds(self.reference, self.reference_s)
+        self.after_s = reference_seconds(self.reference, self.window_s)
         self.sensors_after = read_sensors()
 
     @property
@@ -73,15 +74,36 @@ class Conditions:
         }
 
 
-def median_seconds(kernel: Callable[[], None], budget_s: float) -> float:
-    """The median time of a kernel over a short while, in seconds, at least five runs."""
+def reference_seconds(kernel: Callable[[], None], window_s: float) -> float:
+    """The shortest time of a kernel, in seconds, once two short windows in a row agree on it.
+
+    Of the shortest time, since that is what a slower clock or a lost core changes; of windows that
+    agree, since a busy neighbour takes a few of them whole (for tens of milliseconds, as seen on small
+    virtual machines) and is gone again.
+    """
+    last = quickest(kernel, window_s)
+    for _ in range(MOST_WINDOWS - 1):
+        this = quickest(kernel, window_s)
+        if abs(this / last - 1) <= WINDOWS_AGREE:
+            return min(this, last)
+        last = this
+    return last
+
+
+def quickest(kernel: Callable[[], None], window_s: float) -> float:
+    """The shortest of the runs that fit into a window, at least five."""
+    return min(run_for(kernel, window_s))
+
+
+def run_for(kernel: Callable[[], None], seconds: float) -> list[float]:
+    """The times of a kernel, run again and again for a while and at least five times, in seconds."""
     durations: list[float] = []
-    end = time.perf_counter() + budget_s
+    end = time.perf_counter() + seconds
     while len(durations) < 5 or time.perf_counter() < end:
         start = time.perf_counter()
         kernel()
         durations.append(time.perf_counter() - start)
-    return statistics.median(durations)
+    return durations
 
 
 def read_sensors() -> dict[str, float]:

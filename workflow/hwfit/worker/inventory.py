@@ -18,7 +18,7 @@ import numpy as np
 
 from hwfit.records import read_json
 from hwfit.worker import sampling
-from hwfit.worker.conditions import median_seconds
+from hwfit.worker.conditions import run_for
 from hwfit.worker.lock import device_lock
 
 PEAKS_LIMIT_S = 300
@@ -141,7 +141,7 @@ def reference_model_ms(module: Any, accelerator: str, index: int) -> float:
         batch = generator.standard_normal((REFERENCE_BATCH, *mlp.INPUT_SHAPE), np.float32)
         placed = session.place({"x": batch})
         sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
-        return 1e3 * median_seconds(lambda: session.run(placed), REFERENCE_SECONDS)
+        return 1e3 * float(np.median(run_for(lambda: session.run(placed), REFERENCE_SECONDS)))
 
 
 def fastest(kernel: Callable[[], None]) -> float:
