@@ -74,6 +74,17 @@ def test_a_runtime_without_a_source_is_unsupported_and_starts_nothing():
     assert [cell.runtime for cell in plan.cells] == ["torch"]
 
 
+def test_a_pass_over_the_checkpoint_is_unsupported_where_a_callable_has_weights_of_its_own():
+    mine = {"task": "features", "data": "digits", "sources": {}}
+    mine["sources"] = {"torch": {"callable": "mine:net"}, "tensorflow": {"callable": "mine:keras_net"}}
+    matrix = {"models": ["mine"], "devices": ["cpu"], "optimizations": ["prune50"], "batch_sizes": [1]}
+    found = statuses(make_plan(matrix=matrix, models={"mine": mine}))
+    assert found["torch", "prune50", 1] == ("", "")
+    status, reason = found["tensorflow", "prune50", 1]
+    assert status == "unsupported"
+    assert "its own weights" in reason
+
+
 def test_a_pass_that_a_runtime_lacks_is_unsupported_never_a_baseline():
     plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["int8"]})
     assert statuses(plan)["tensorflow", "int8", 1] == (

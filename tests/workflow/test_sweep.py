@@ -256,6 +256,18 @@ def test_a_users_model_that_cannot_be_made_gives_rows_and_a_report(project):
     assert (project.directory / "reports" / "hardware-selection.html").exists()
 
 
+def test_a_users_model_that_is_edited_is_measured_again(project):
+    configure_own_model(project, "pass")
+    project.run()
+    path = project.directory / "results/profiles/cpu/torch/mine/baseline/single_stream/round0/bs8.json"
+    before = json.loads(path.read_text())
+    configure_own_model(project, "time.sleep(0.01)")
+    project.run()
+    after = json.loads(path.read_text())
+    assert after["fingerprints"]["subject"] != before["fingerprints"]["subject"]
+    assert after["metrics"]["latency_p50_ms"] > 10 > before["metrics"]["latency_p50_ms"]
+
+
 def test_a_sweep_killed_while_it_measures_is_taken_up_by_a_plain_rerun(project):
     process = project.start()
     measured = project.profile("baseline", 1)

@@ -85,6 +85,12 @@ class Plan:
             runtimes = PASSES[step.name].runtimes
             if cell.runtime not in runtimes:
                 return "unsupported", f"{step.name} works in {', '.join(runtimes)}, not in {cell.runtime}"
+            source = self.study.models[cell.model].sources[cell.runtime]
+            if PASSES[step.name].kind == "artifact" and source.callable and cell.runtime != "torch":
+                reason = (
+                    f"{step.name} rewrites the checkpoint; a callable in {cell.runtime} has its own weights"
+                )
+                return "unsupported", reason
         return None
 
     @cached_property

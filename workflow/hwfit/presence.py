@@ -1,11 +1,13 @@
-"""What a Snakefile may know of a device while it is read: the probe's answer, as a short hash."""
+"""What a Snakefile looks up while it is read: a probe's answer as a short hash, the files of callables."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from hwfit.config import Source
 from hwfit.records import fingerprint
 
 
@@ -20,3 +22,10 @@ def presence(accelerator: str, index: int) -> str:
         check=True,
     )
     return fingerprint(done.stdout)
+
+
+def code_files(sources: Iterable[Source]) -> list[str]:
+    """The files of the callables that make a model, as far as they lie where the workflow runs."""
+    modules = {source.callable.partition(":")[0].replace(".", "/") for source in sources if source.callable}
+    paths = (Path(f"{module}{end}") for module in sorted(modules) for end in (".py", "/__init__.py"))
+    return [str(path) for path in paths if path.is_file()]

@@ -18,6 +18,7 @@ rule prepare_model:
     input:
         environment=matrix.environment_file(plan.prepare_environment),
         data=lambda wildcards: matrix.data_file(study.models[wildcards.model].data),
+        code=lambda wildcards: code_files(study.models[wildcards.model].sources.values()),
     output:
         "results/models/{model}/card.json",
     params:
@@ -31,7 +32,7 @@ rule prepare_model:
     threads: ALL_CORES  # training uses them all
     shell:
         "{params.python:q} -m hwfit.worker prepare --environment {input.environment:q}"
-        " --name {wildcards.model:q} --model {params.model:q} --input {input.data:q}"
+        " --name {wildcards.model:q} --model {params.model:q} --input {input.data:q} --code {input.code:q}"
         " --output {params.directory:q} > {log:q} 2>&1"
 
 

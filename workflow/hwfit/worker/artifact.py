@@ -44,7 +44,7 @@ def make_inside(asked: argparse.Namespace) -> int:
         if asked.command == "prepare":
             from hwfit.worker.prepare import prepare
 
-            prepare(asked.name, json.loads(asked.model), asked.input, asked.output)
+            prepare(asked.name, json.loads(asked.model), asked.input, asked.output, asked.code)
         else:
             from hwfit.worker.compress import compress
 

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hwfit.records import Flag
 from hwfit.worker.load_monitor import LoadMonitor
 
 WINDOW_SECONDS = 0.03
 MOST_WINDOWS = 8
 WINDOWS_AGREE = 0.1
-# The matrix product before and after a measurement: large enough for all cores, a millisecond or so.
-REFERENCE_SIZE = 512
 # Seconds apart, the shortest times of one kernel differ by a few percent on a machine that did not change.
-CHANGE_LIMIT = 0.25
+CHANGE_LIMIT = 0.1
 # Grounds for measuring again: none of them is a time of the model's.
 DISTURBANCES = ("foreign_load", "machine_changed")
 
@@ -72,6 +72,23 @@ class Conditions:
             "sensors_before": self.sensors_before,
             "sensors_after": self.sensors_after,
         }
+
+
+def cpu_kernel() -> Callable[[], None]:
+    """Arithmetic of one thread in its core's own cache, some 0.2 ms: its time is the core's clock.
+
+    Of one thread, since the time of several says where the scheduler put them, which it changes within
+    a second (a product of matrices took 1 or 10 ms on two cores that nobody else used).
+    """
+    values = np.linspace(1, 2, 16_384)
+    result = np.empty_like(values)
+
+    def run() -> None:
+        for _ in range(10):
+            np.sqrt(values, out=result)
+            np.multiply(result, values, out=result)
+
+    return run
 
 
 def reference_seconds(kernel: Callable[[], None], window_s: float) -> float:

@@ -86,6 +86,7 @@ class Job:
             self.task,
             card.get("evaluation_sha256"),
             weights.get("weights_sha256"),
+            card.get("code_sha256"),
             self.passes,
             batch_size,
             self.excluded.get(str(batch_size)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,15 @@ REFERENCE_BATCH = 32
 CALLABLE_TOLERANCE = 1e-3
 
 
-def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path) -> None:
+def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Sequence[Path] = ()) -> None:
     """Write weights.safetensors, evaluation.npz and, last, card.json.
 
     A model that has no torch source builds itself in its own runtime: its card then has no checkpoint
     and no reference, and its own labels, if any, speak for it.
+
+    Parameters
+    ----------
+    code : files of the user's callables, whose content is part of what is measured
     """
     from safetensors.torch import save_model
 
@@ -50,6 +54,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path) -> None:
         "reference_accuracy": None,
         "tolerance": getattr(definition, "TOLERANCE", CALLABLE_TOLERANCE),
         "training": None,
+        "code_sha256": [file_sha256(path) for path in code],
     }
     arrays = dict(inputs)
     if labels is not None:
@@ -92,6 +97,8 @@ def evaluation_set(
     inputs = {key: value for key, value in dataset.items() if key != "labels"}
     if not inputs:
         raise ValueError(f"{data} holds no input array")
+    if "reference" in inputs:
+        raise ValueError(f"{data}: an input cannot be called reference, which the fp32 outputs are called")
     lengths = {key: len(value) for key, value in dataset.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         raise ValueError(f"{data}: the arrays differ in length, or are empty: {lengths}")
