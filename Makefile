@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 export HWFIT_ENVIRONMENTS ?= $(CURDIR)/.environments
 
-.PHONY: run show test lint format ui retry bench clean
+.PHONY: run show test lint format ui retry bench unlock clean
 
 run: $(VENV)/control
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger rich
@@ -38,8 +38,15 @@ ui: $(VENV)/control
 retry: $(VENV)/control
 	$(BIN)/python -m hwfit retry
 
+# After a run that was killed: Snakemake leaves its lock.
+unlock: $(VENV)/control
+	$(BIN)/snakemake --unlock
+
+# The runs in MLflow stay.
 clean:
-	rm -rf results logs reports/hardware-selection.html reports/combinations.csv reports/recommendation.json
+	find results -mindepth 1 -maxdepth 1 ! -name 'mlflow.db*' ! -name mlartifacts ! -name project -exec rm -rf {} +
+	rm -rf logs
+	rm -f reports/hardware-selection.html reports/combinations.csv reports/recommendation.json
 
 # The stamps, not the folders: an installation that broke off is taken up again.
 $(VENV)/control: envs/control.txt pyproject.toml

@@ -34,7 +34,7 @@ def make_candidate(
     samples: int = 400,
     flags: tuple[Flag, ...] = (),
     passes: int | None = None,
-    price: float = 0.0,
+    price: float | None = 0.0,
     device: str = "cpu",
     model: str = "net",
     task: str = "classification",

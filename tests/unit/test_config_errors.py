@@ -179,8 +179,8 @@ def test_a_name_that_yaml_does_not_read_as_text_needs_quotes(tmp_path: Path) -> 
         (("a", "sources", "torch"), {"callable": "a:b; rm -r x"}, "allowed: `package.module:function`"),
         (("a", "sources", "torch"), {"url": "x"}, "a.sources.torch.url is not a known key; allowed: zoo"),
         (("a", "training"), {"epochs": 0}, "a.training.epochs is 0; allowed: a whole number from 1"),
-        (("a", "epochs"), 3, "a.epochs is not a known key; allowed: task, data, sources, training"),
-        (("a",), None, "a is empty; allowed: a mapping with the keys task, data, sources, training"),
+        (("a", "epochs"), 3, "a.epochs is not a known key; allowed: task, data, sources, files, training"),
+        (("a",), None, "a is empty; allowed: a mapping with the keys task, data, sources, files, training"),
     ],
 )
 def test_models_are_checked(tmp_path: Path, path: tuple[str | int, ...], value: Any, expected: str) -> None:

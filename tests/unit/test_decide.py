@@ -160,6 +160,22 @@ def test_contenders_are_the_leader_the_runner_up_and_what_may_still_win():
     ]
 
 
+def test_a_first_look_is_no_match_for_what_was_confirmed():
+    lucky = make_candidate("lucky", p50_ms=9.0)
+    confirmed = make_candidate("confirmed", p50_ms=10.0)
+    confirmed.row.confirmed = True
+    decision = decide("net", [lucky, confirmed], "throughput", {})
+    assert decision.chosen is confirmed
+    assert lucky.verdict == "dominated"
+    assert "not confirmed" in lucky.reason
+
+
+def test_a_price_that_is_not_known_makes_nothing_cheaper():
+    unknown = make_candidate("unknown-price-a", price=None, passes=2)
+    dear = make_candidate("dear", price=9.0, passes=0)
+    assert decide("net", [unknown, dear], "throughput", {}).chosen is dear
+
+
 def test_what_is_ahead_and_not_yet_proven_to_fit_is_a_contender_beside_the_best_that_is():
     limits = {"latency_p90_ms": 100.0}
     proven = make_candidate("proven", p50_ms=10.0, batch_size=1)

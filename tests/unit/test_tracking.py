@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from hwfit.records import Cell, write_json
-from hwfit.tracking import TrackingError, log_sweep
+from hwfit.tracking import TrackingError, log_sweep, project_id
 from tables import make_inventories, make_plan, make_table
 
 EXPERIMENT = "hwfit"
@@ -47,6 +47,7 @@ class Sweep:
             "uri": self.uri,
             "experiment": EXPERIMENT,
             "sweep": "default",
+            "project": "mine",
             "plan": plan,
             "table": self.table,
         }
@@ -134,6 +135,19 @@ def test_a_sweep_of_another_name_has_runs_of_its_own(sweep):
     sweep.log()
     assert sweep.log(sweep="second")["created"] == 6
     assert len(sweep.runs()) == 14
+
+
+def test_two_projects_on_one_server_leave_each_others_runs_alone(sweep):
+    sweep.log()
+    changed = sweep.table.assign(throughput_samples_per_s=1.0)
+    assert sweep.log(project="another", table=changed)["created"] == 6
+    assert sweep.log()["unchanged"] == 6
+
+
+def test_a_projects_name_is_made_up_once_and_kept(tmp_path):
+    first = project_id(tmp_path / "results" / "project")
+    assert project_id(tmp_path / "results" / "project") == first
+    assert project_id(tmp_path / "elsewhere") != first
 
 
 def test_rows_that_failed_are_failed_runs_and_others_finished(sweep):

@@ -67,13 +67,14 @@ def run_plan(asked: argparse.Namespace) -> int:
 
 
 def run_dataset(asked: argparse.Namespace) -> int:
-    from hwfit.data import DataError, write_dataset
+    from hwfit.data import DataError, write_absence, write_dataset
 
     try:
         write_dataset(asked.name, asked.output)
     except DataError as error:
+        # The models that need it become rows; the others are measured.
         print(error, file=sys.stderr)
-        return 1
+        write_absence(asked.output, str(error))
     return 0
 
 
@@ -131,7 +132,7 @@ def run_report(asked: argparse.Namespace) -> int:
 
 def run_track(asked: argparse.Namespace) -> int:
     from hwfit.matrix import PROFILES
-    from hwfit.tracking import TrackingError, log_sweep
+    from hwfit.tracking import TrackingError, log_sweep, project_id
 
     results = read_results(asked)
     config = results["plan"]["config"]
@@ -140,6 +141,7 @@ def run_track(asked: argparse.Namespace) -> int:
             uri=tracking_uri(config["tracking"]["uri"]),
             experiment=config["tracking"]["experiment"],
             sweep=config["sweep"],
+            project=project_id(Path("results/project")),
             profiles=Path(PROFILES),
             artifacts=[asked.table, asked.recommendation, asked.report],
             **results,

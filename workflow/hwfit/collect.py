@@ -43,6 +43,7 @@ class Row:
     rounds: list[Profile] = field(default_factory=list)
     estimate: Estimate | None = None
     directory: Path = Path()
+    confirmed: bool = False
 
     @property
     def key(self) -> str:
@@ -139,7 +140,12 @@ def make_row(
     if failed:
         reason = f"in confirming round {failed.round}: {failed.reason}"
         return Row(cell, batch_size, failed.status, reason, first=failed)
-    return Row(cell, batch_size, "ok", first=first, rounds=again or readable, directory=directory)
+    rounds = again or readable
+    # A round that was disturbed says so and speaks for itself; the others can still be trusted.
+    trusted = [look for look in rounds if look.valid] or rounds
+    return Row(
+        cell, batch_size, "ok", first=first, rounds=trusted, directory=directory, confirmed=bool(again)
+    )
 
 
 def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> dict[str, Spread]:
@@ -232,15 +238,37 @@ def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> di
 
 
 def forget_transient(directory: Path) -> list[Path]:
-    """Remove the records of what may go away by itself, to be tried again; returns them."""
+    """Remove the records of what may go away by itself, to be tried again; returns them.
+
+    That is what is transient by its status, what was measured and cannot be trusted, and the list of
+    confirming rounds where one of these is among them.
+    """
     removed = []
-    for pattern in (f"{PROFILES}/**/bs*.json", "results/environments/*.json", "results/models/*/card.json"):
-        for path in sorted(directory.glob(pattern)):
-            try:
-                status = read_json(path).get("status", "ok")
-            except RecordError:
-                status = "crashed"
-            if status in TRANSIENT_STATUSES:
-                path.unlink()
-                removed.append(path)
+    patterns = (
+        f"{PROFILES}/**/bs*.json",
+        "results/environments/*.json",
+        "results/models/*/card.json",
+        "results/artifacts/*/*/card.json",
+    )
+    for pattern in patterns:
+        removed += [path for path in sorted(directory.glob(pattern)) if is_transient(path)]
+    for path in sorted((directory / "results/data").glob("*.npz")):
+        with np.load(path) as stored:
+            removed += [path] if "unavailable" in stored.files else []
+    if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
+        removed += sorted((directory / CONFIRMATIONS).glob("*.json"))
+    for path in removed:
+        path.unlink()
     return removed
+
+
+def is_transient(path: Path) -> bool:
+    """Whether a record says so, cannot be read, points to a Python that is gone, or cannot be trusted."""
+    try:
+        record = read_json(path)
+    except RecordError:
+        return True
+    if record.get("status", "ok") != "ok":
+        return record["status"] in TRANSIENT_STATUSES
+    python = record.get("python")
+    return record.get("valid") is False or bool(python and not Path(python).exists())

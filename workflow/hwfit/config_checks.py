@@ -39,6 +39,10 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
                 (name, "data"),
                 f"is {shown(model.data)}, looked for at {Path(model.data).absolute()}: not there",
             )
+        for place, file in enumerate(model.files):
+            if not Path(file).is_file():
+                said = f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
+                yield (name, "files", place), said
 
 
 def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Finding]:

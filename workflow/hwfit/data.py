@@ -49,6 +49,13 @@ def write_dataset(name: str, path: Path) -> None:
     write_bytes(path, content.getvalue())
 
 
+def write_absence(path: Path, reason: str) -> None:
+    """Say in the data's place why it cannot be had."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, unavailable=np.array(reason))
+    write_bytes(path, content.getvalue())
+
+
 def digits() -> dict[str, np.ndarray]:
     """scikit-learn's digits, a fifth of each class held out for testing."""
     from PIL import Image

@@ -2,8 +2,9 @@
 
 A row is *feasible* when it was measured, can be trusted, and every limit is proven to be met. Among the
 feasible rows of a model the objective decides, with the doubt of each figure: rows that are not worse
-than the leader with 95% probability are one tie, which is broken by a stated rule: the cheaper device,
-then the simpler optimization, then the smaller batch. Without a feasible row the best of those that
+than the leader with 95% probability are one tie, which is broken by a stated rule: the cheaper device
+(where all have a price), then the simpler optimization, then the smaller batch. Where some rows were
+confirmed in fresh rounds, the choice is among these. Without a feasible row the best of those that
 violate no limit is named as provisional. What was not measured never wins.
 """
 
@@ -85,7 +86,7 @@ class Candidate:
     row: Row
     line: dict[str, Any]
     passes: int
-    price: float
+    price: float | None
     findings: list[Finding] = field(default_factory=list)
     verdict: str = "not_measured"
     reason: str = ""
@@ -126,7 +127,15 @@ def decide(
     feasible = [c for c in measured if c.verdict == "feasible"]
     unproven = [c for c in measured if c.verdict == "unproven"]
     if feasible:
-        return choose(model, feasible, objective, "chosen")
+        # Where fresh rounds were run, a first look is no match for them: it may be the luckiest of many.
+        confirmed = [c for c in feasible if c.row.confirmed] or feasible
+        decision = choose(model, confirmed, objective, "chosen")
+        for candidate in feasible:
+            if candidate.verdict == "feasible" and decision.chosen:
+                said = comparison(candidate, decision.chosen, objective)
+                candidate.verdict = "dominated"
+                candidate.reason = f"first look, not confirmed: {said} than {decision.chosen.name}"
+        return decision
     if unproven:
         return choose(model, unproven, objective, "provisional")
     return none_fits(model, candidates, measured)
@@ -228,7 +237,9 @@ def choose(model: str, candidates: list[Candidate], objective: Objective, verdic
     share_best, share_better = compare(candidates, objective)
     leader = int(np.argmax(scores(candidates, objective)))
     tied = [c for c, share in zip(candidates, share_better, strict=True) if share >= TIE_SHARE]
-    chosen = min(tied, key=tie_break)
+    # A price that is not known makes nothing cheaper.
+    knows_prices = all(c.price is not None for c in tied)
+    chosen = min(tied, key=lambda c: tie_break(c, knows_prices))
     position = candidates.index(chosen)
     others = sorted(
         (c for c in candidates if c is not chosen),
@@ -293,9 +304,10 @@ def compare(candidates: Sequence[Candidate], objective: Objective) -> tuple[np.n
     return best, (worlds >= worlds[:, [leader]]).mean(axis=0)
 
 
-def tie_break(candidate: Candidate) -> tuple[float, int, int, str]:
+def tie_break(candidate: Candidate, knows_prices: bool) -> tuple[float, int, int, str]:
     """Cheaper, then simpler, then the smaller batch; then the name, so that the answer never wavers."""
-    return candidate.price, candidate.passes, candidate.row.batch_size, candidate.name
+    price = candidate.price if knows_prices and candidate.price is not None else 0.0
+    return price, candidate.passes, candidate.row.batch_size, candidate.name
 
 
 def comparison(candidate: Candidate, other: Candidate, objective: Objective) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hwfit.catalog import PASSES
@@ -13,9 +14,12 @@ from hwfit.records import RecordError, read_json
 TEMPLATE = """\
 # {title}
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, {package!r})
 
 from hwfit.worker import runtimes
 
@@ -52,6 +56,7 @@ def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
         python = None
     source = {key: value for key, value in model["sources"][cell.runtime].items() if value is not None}
     code = TEMPLATE.format(
+        package=str(Path(__file__).parents[1]),
         title=f"{cell}, batch size {row.batch_size}",
         model=model_directory(cell.model),
         weights=weights_directory(cell.model, artifact),

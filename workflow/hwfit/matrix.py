@@ -20,7 +20,7 @@ from hwfit.records import Cell, fingerprint, profile_path
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
 NOT_IN_MATRIX = "not in the matrix"
-# Prepares checkpoints where no device of the matrix brings an environment with torch.
+# Prepares checkpoints where no CPU of the matrix brings an environment with torch.
 FALLBACK_PREPARE_ENVIRONMENT = "torch-cpu"
 
 
@@ -132,14 +132,14 @@ class Plan:
 
     @cached_property
     def prepare_environment(self) -> str:
-        """The environment with torch that makes checkpoints: a CPU's where the matrix has one."""
+        """The environment with torch that makes checkpoints: a CPU's, since an accelerator may be absent."""
         candidates = [
-            (self.study.devices[device].accelerator != "cpu", environment)
+            environment
             for device in self.devices
             for runtime, environment in self.study.devices[device].runtimes.items()
-            if runtime == "torch"
+            if runtime == "torch" and self.study.devices[device].accelerator == "cpu"
         ]
-        return min(candidates)[1] if candidates else FALLBACK_PREPARE_ENVIRONMENT
+        return min(candidates, default=FALLBACK_PREPARE_ENVIRONMENT)
 
     @cached_property
     def environments(self) -> dict[str, list[str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-from hwfit.config import Source
+from hwfit.config import Model
 from hwfit.records import fingerprint
 
 
@@ -24,8 +24,14 @@ def presence(accelerator: str, index: int) -> str:
     return fingerprint(done.stdout)
 
 
-def code_files(sources: Iterable[Source]) -> list[str]:
-    """The files of the callables that make a model, as far as they lie where the workflow runs."""
-    modules = {source.callable.partition(":")[0].replace(".", "/") for source in sources if source.callable}
+def installed_packages() -> str:
+    """Changes when a package of the running Python is installed, upgraded or removed."""
+    return fingerprint(sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions()))
+
+
+def files_behind(model: Model) -> list[str]:
+    """What makes a user's model: its callables' modules, as far as they lie here, and its files."""
+    callables = (source.callable for source in model.sources.values() if source.callable)
+    modules = {path.partition(":")[0].replace(".", "/") for path in callables}
     paths = (Path(f"{module}{end}") for module in sorted(modules) for end in (".py", "/__init__.py"))
-    return [str(path) for path in paths if path.is_file()]
+    return [*(str(path) for path in paths if path.is_file()), *model.files]

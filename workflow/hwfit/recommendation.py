@@ -71,7 +71,7 @@ def make_candidates(rows: Sequence[Row], table: pd.DataFrame, plan: Mapping[str,
     for row, line in zip(rows, table.to_dict("records"), strict=True):
         known = {str(name): none_if_missing(value) for name, value in line.items()}
         passes = len(study["optimizations"][row.cell.optimization]["passes"])
-        price = study["devices"][row.cell.device].get("price_per_hour") or 0.0
+        price = study["devices"][row.cell.device].get("price_per_hour")
         found.append(Candidate(row, known, passes, price))
     return found
 

@@ -155,6 +155,16 @@ class Model(Section):
     sources: Annotated[dict[RuntimeName, Source], Field(min_length=1)] = Field(
         description="for each runtime, where the model comes from"
     )
+    files: Annotated[
+        list[
+            Annotated[str, _text(r"^[^\x00-\x1f]{1,400}$", "the path of a file, without control characters")]
+        ],
+        Unique(),
+    ] = Field(
+        default=[],
+        description="what the callables read or import beside their own module, such as a file of weights: "
+        "where one of them changes, the model is measured again",
+    )
     training: Training | None = Field(default=None, description="how a zoo model is trained; not for others")
 
 

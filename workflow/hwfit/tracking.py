@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def log_sweep(
     uri: str,
     experiment: str,
     sweep: str,
+    project: str,
     plan: Mapping[str, Any],
     table: pd.DataFrame,
     profiles: Path,
@@ -73,6 +75,10 @@ def log_sweep(
     inventories: Mapping[str, Any],
 ) -> dict[str, int]:
     """Log a sweep, or bring what was logged of it up to date.
+
+    Parameters
+    ----------
+    project : names the directory in which the sweep was run, for stores that several of them share
 
     Returns
     -------
@@ -86,7 +92,7 @@ def log_sweep(
     from mlflow.exceptions import MlflowException
 
     try:
-        return Store(uri, experiment).log(sweep, plan, table, profiles, list(artifacts), inventories)
+        return Store(uri, experiment, project).log(sweep, plan, table, profiles, list(artifacts), inventories)
     except (MlflowException, OSError) as error:
         said = mask_credentials(str(error)).splitlines()[0]
         raise TrackingError(
@@ -98,8 +104,10 @@ def log_sweep(
 class Store:
     """An experiment of a tracking store."""
 
-    def __init__(self, uri: str, experiment: str) -> None:
+    def __init__(self, uri: str, experiment: str, project: str) -> None:
         from mlflow import MlflowClient
+
+        self.project = project
 
         self.root: Path | None = None
         if uri.startswith(SQLITE):
@@ -150,11 +158,11 @@ class Store:
 
     def parent(self, sweep: str) -> str:
         """The run of the sweep, new where there is none."""
-        query = f"tags.`hwfit.kind` = 'sweep' and tags.`hwfit.sweep` = '{sweep}'"
+        query = f"tags.`hwfit.sweep` = '{sweep}' and tags.`hwfit.project` = '{self.project}'"
         found = self.client.search_runs([self.experiment_id], query, max_results=1)
         if found:
             return found[0].info.run_id
-        tags = {"hwfit.kind": "sweep", "hwfit.sweep": sweep}
+        tags = {"hwfit.kind": "sweep", "hwfit.sweep": sweep, "hwfit.project": self.project}
         return self.client.create_run(self.experiment_id, run_name=sweep, tags=tags).info.run_id
 
     def children(self, parent: str) -> dict[str, list[Any]]:
@@ -291,3 +299,14 @@ def serve(uri: str, host: str, port: int) -> int:
         return subprocess.run([*command, "--host", host, "--port", str(port)]).returncode
     except KeyboardInterrupt:
         return 0
+
+
+def project_id(path: Path) -> str:
+    """The name of this project in shared stores, made up once and kept in a file that moves with it."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        name = uuid.uuid4().hex[:12]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{name}\n")
+        return name

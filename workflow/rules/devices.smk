@@ -9,7 +9,6 @@ for device in plan.devices:
         output:
             matrix.probe_file(device),
         params:
-            python=PYTHON,
             accelerator=study.devices[device].accelerator,
             index=study.devices[device].index,
             # What is plugged in or taken out changes this, and with it all that was told of the device.
@@ -19,7 +18,7 @@ for device in plan.devices:
         conda:
             CONTROL_YAML
         shell:
-            "{params.python:q} -m hwfit.worker probe --accelerator {params.accelerator}"
+            '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator}'
             " --index {params.index} --output {output:q} > {log:q} 2>&1"
 
 
@@ -34,18 +33,18 @@ for environment, users in plan.environments.items():
         output:
             matrix.environment_file(environment),
         params:
-            python=PYTHON,
             name=environment,
             kind=KIND,
-            directory=ENVIRONMENTS_DIRECTORY,
+            # What the running Python has, where that is the environment.
+            seen=installed_packages() if KIND == "host" else "",
         log:
             f"logs/environments/{environment}.log",
         conda:
             CONDA_FILES[environment]
         shell:
-            "{params.python:q} -m hwfit.worker environment --name {params.name} --kind {params.kind}"
+            '"$HWFIT_PYTHON" -m hwfit.worker environment --name {params.name} --kind {params.kind}'
             " --requirements {input.requirements:q} --probes {input.probes:q}"
-            " --directory {params.directory:q} --output {output:q} > {log:q} 2>&1"
+            " --output {output:q} > {log:q} 2>&1"
 
 
 rule environments:
@@ -67,7 +66,6 @@ for device in plan.devices:
         output:
             matrix.inventory_file(device),
         params:
-            python=PYTHON,
             device=device,
             environments=json.dumps(
                 {
@@ -81,5 +79,5 @@ for device in plan.devices:
             CONTROL_YAML
         threads: ALL_CORES  # it measures peaks
         shell:
-            "{params.python:q} -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}"
+            '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}'
             " --environments {params.environments:q} --output {output:q} > {log:q} 2>&1"

@@ -4,25 +4,22 @@
 rule write_dataset:
     output:
         "results/data/{dataset}.npz",
-    params:
-        python=PYTHON,
     log:
         "logs/data/{dataset}.log",
     conda:
         CONTROL_YAML
     shell:
-        "{params.python:q} -m hwfit dataset {wildcards.dataset:q} --output {output:q} > {log:q} 2>&1"
+        '"$HWFIT_PYTHON" -m hwfit dataset {wildcards.dataset:q} --output {output:q} > {log:q} 2>&1'
 
 
 rule prepare_model:
     input:
         environment=matrix.environment_file(plan.prepare_environment),
         data=lambda wildcards: matrix.data_file(study.models[wildcards.model].data),
-        code=lambda wildcards: code_files(study.models[wildcards.model].sources.values()),
+        code=lambda wildcards: files_behind(study.models[wildcards.model]),
     output:
         "results/models/{model}/card.json",
     params:
-        python=PYTHON,
         model=lambda wildcards: plan.model(wildcards.model),
         directory=lambda wildcards: matrix.model_directory(wildcards.model),
     log:
@@ -31,7 +28,7 @@ rule prepare_model:
         CONDA_FILES[plan.prepare_environment]
     threads: ALL_CORES  # training uses them all
     shell:
-        "{params.python:q} -m hwfit.worker prepare --environment {input.environment:q}"
+        '"$HWFIT_PYTHON" -m hwfit.worker prepare --environment {input.environment:q}'
         " --name {wildcards.model:q} --model {params.model:q} --input {input.data:q} --code {input.code:q}"
         " --output {params.directory:q} > {log:q} 2>&1"
 
@@ -43,7 +40,6 @@ rule compress_model:
     output:
         "results/artifacts/{model}/{artifact}/card.json",
     params:
-        python=PYTHON,
         passes=lambda wildcards: json.dumps(plan.artifacts[wildcards.artifact]),
         model=lambda wildcards: plan.model(wildcards.model),
         source=lambda wildcards: matrix.model_directory(wildcards.model),
@@ -54,6 +50,6 @@ rule compress_model:
         CONDA_FILES[plan.prepare_environment]
     threads: ALL_CORES
     shell:
-        "{params.python:q} -m hwfit.worker compress --environment {input.environment:q}"
+        '"$HWFIT_PYTHON" -m hwfit.worker compress --environment {input.environment:q}'
         " --name {wildcards.model:q} --model {params.model:q} --input {params.source:q}"
         " --passes {params.passes:q} --output {params.directory:q} > {log:q} 2>&1"

@@ -20,7 +20,6 @@ for device, runtime in plan.targets:
                 for batch_size in plan.rectangle(device, runtime)
             ],
         params:
-            python=PYTHON,
             job=plan.job_of(device, runtime),
             attempts=matrix.attempts_pattern(device, runtime),
         log:
@@ -31,7 +30,7 @@ for device, runtime in plan.targets:
         priority: plan.priority_of(device, runtime)
         retries: 2  # a job killed from outside; what it leaves undone then becomes a row
         shell:
-            "{params.python:q} -m hwfit.worker supervise --job {params.job:q}"
+            '"$HWFIT_PYTHON" -m hwfit.worker supervise --job {params.job:q}'
             " --attempts {params.attempts:q} > {log:q} 2>&1"
 
 
@@ -39,14 +38,13 @@ rule write_plan:
     output:
         "results/plan.json",
     params:
-        python=PYTHON,
         study=plan.public_study(),
     log:
         "logs/plan.log",
     conda:
         CONTROL_YAML
     shell:
-        "{params.python:q} -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1"
+        '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1'
 
 
 rule nominate_contenders:
@@ -56,14 +54,12 @@ rule nominate_contenders:
         inventories=[matrix.inventory_file(device) for device in plan.devices],
     output:
         "results/contenders.json",
-    params:
-        python=PYTHON,
     log:
         "logs/contenders.log",
     conda:
         CONTROL_YAML
     shell:
-        "{params.python:q} -m hwfit nominate --plan {input.plan:q} --output {output:q} > {log:q} 2>&1"
+        '"$HWFIT_PYTHON" -m hwfit nominate --plan {input.plan:q} --output {output:q} > {log:q} 2>&1'
 
 
 for device in plan.devices:
@@ -78,7 +74,6 @@ for device in plan.devices:
         output:
             f"results/confirmations/{device}.json",
         params:
-            python=PYTHON,
             device=device,
         log:
             f"logs/confirmations/{device}.log",
@@ -87,5 +82,5 @@ for device in plan.devices:
         threads: ALL_CORES
         retries: 2
         shell:
-            "{params.python:q} -m hwfit confirm --plan {input.plan:q} --contenders {input.contenders:q}"
+            '"$HWFIT_PYTHON" -m hwfit confirm --plan {input.plan:q} --contenders {input.contenders:q}'
             " --device {params.device} --output {output:q} > {log:q} 2>&1"

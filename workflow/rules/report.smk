@@ -20,14 +20,12 @@ rule decide:
             category="Results",
             labels={"file": "the recommendation, for machines"},
         ),
-    params:
-        python=PYTHON,
     log:
         "logs/decide.log",
     conda:
         CONTROL_YAML
     shell:
-        "{params.python:q} -m hwfit decide --plan {input.plan:q} --table {output.table:q}"
+        '"$HWFIT_PYTHON" -m hwfit decide --plan {input.plan:q} --table {output.table:q}'
         " --recommendation {output.recommendation:q} > {log:q} 2>&1"
 
 
@@ -43,14 +41,12 @@ rule write_report:
             category="Report",
             labels={"file": "hardware selection"},
         ),
-    params:
-        python=PYTHON,
     log:
         "logs/report.log",
     conda:
         CONTROL_YAML
     shell:
-        "{params.python:q} -m hwfit report --plan {input.plan:q} --table {input.table:q}"
+        '"$HWFIT_PYTHON" -m hwfit report --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -62,13 +58,11 @@ rule track:
         report="reports/hardware-selection.html",
     output:
         "results/tracking.json",
-    params:
-        python=PYTHON,
     log:
         "logs/track.log",
     conda:
         CONTROL_YAML
     shell:
-        "{params.python:q} -m hwfit track --plan {input.plan:q} --table {input.table:q}"
+        '"$HWFIT_PYTHON" -m hwfit track --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --report {input.report:q}"
         " --output {output:q} > {log:q} 2>&1"

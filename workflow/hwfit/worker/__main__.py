@@ -25,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     environment.add_argument("--kind", choices=("venv", "conda", "host"), required=True)
     environment.add_argument("--requirements", type=Path, required=True)
     environment.add_argument("--probes", type=Path, nargs="*", default=[])
-    environment.add_argument("--directory", type=Path, required=True)
+    # By the environment, since one place to build in is as good as another: a rule need not run again.
+    built = Path(os.environ.get("HWFIT_ENVIRONMENTS", ".environments"))
+    environment.add_argument("--directory", type=Path, default=built)
     environment.add_argument("--output", type=Path, required=True)
 
     inventory = commands.add_parser("inventory", help="take stock of a device")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwfit.records import SCHEMA_VERSION, file_sha256, read_json, write_bytes, write_json
+from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import artifact_pass
 
 
@@ -25,7 +26,10 @@ def compress(name: str, passes: Sequence[Mapping[str, Any]], source: Path, out: 
         return
     arrays = load_file(source / "weights.safetensors")
     for step in passes:
-        arrays = artifact_pass(step).apply(arrays, **{k: v for k, v in step.items() if k != "pass"})
+        changed = artifact_pass(step).apply(arrays, **{k: v for k, v in step.items() if k != "pass"})
+        if all(np.array_equal(changed[key], arrays[key]) for key in arrays):
+            raise Unsupported(f"{step['pass']} finds nothing to change in {name}")
+        arrays = changed
     content = save(arrays)
     path = out / "weights.safetensors"
     write_bytes(path, content)
@@ -39,14 +43,11 @@ def compress(name: str, passes: Sequence[Mapping[str, Any]], source: Path, out: 
             "passes": list(passes),
             "seconds": time.perf_counter() - started,
             "parameters": card["parameters"],
-            "nonzero_parameters": card["parameters"] - sum(zeros(array) for array in arrays.values()),
+            "nonzero_parameters": sum(
+                int(np.count_nonzero(arrays[name])) for name in card["parameter_names"] if name in arrays
+            ),
             "weights_sha256": file_sha256(path),
             "file_bytes": len(content),
             "deflated_bytes": len(zlib.compress(content, 6)),
         },
     )
-
-
-def zeros(array: np.ndarray) -> int:
-    """How many values of an array are zero."""
-    return int(array.size - np.count_nonzero(array))

@@ -20,6 +20,7 @@ from hwfit.records import read_json
 from hwfit.worker import sampling
 from hwfit.worker.conditions import run_for
 from hwfit.worker.lock import device_lock
+from hwfit.worker.supervisor import environment_without_thread_counts
 
 PEAKS_LIMIT_S = 300
 # Large enough to reach the peak, small enough that a few repetitions take a second on two cores.
@@ -81,7 +82,7 @@ def ask_runtime(
             capture_output=True,
             text=True,
             timeout=PEAKS_LIMIT_S,
-            env=os.environ | paths | probe["environment"],
+            env=environment_without_thread_counts() | paths | probe["environment"],
         )
     except subprocess.TimeoutExpired:
         return {"status": "timeout", "reason": f"no answer within {PEAKS_LIMIT_S} s"}

@@ -91,7 +91,9 @@ class Job:
             batch_size,
             self.excluded.get(str(batch_size)),
         )
-        how = (PROTOCOL_VERSION, self.measurement, self.cell.scenario)
+        # How long to wait for a worker, and how often to try again, change no figure.
+        settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
+        how = (PROTOCOL_VERSION, settings, self.cell.scenario)
         return {
             "subject": fingerprint(*subject),
             "protocol": fingerprint(*how),

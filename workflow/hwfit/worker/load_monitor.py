@@ -50,11 +50,18 @@ def own_cpu_seconds() -> float:
 
 
 def host_cpu_seconds() -> tuple[float, float]:
-    """Seconds that the host's cores were busy, and that the hypervisor withheld; zeros where not told."""
+    """Seconds that the usable cores were busy, and that the hypervisor withheld; zeros where not told."""
     try:
-        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        lines = Path("/proc/stat").read_text().splitlines()
     except OSError:
         return 0.0, 0.0
     tick = os.sysconf("SC_CLK_TCK")
-    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(f) / tick for f in fields[:8])
-    return user + nice + system + irq + softirq, steal
+    # Those this process may use: what happens on the others is none of its business.
+    names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    busy_s = steal_s = 0.0
+    for name, *fields in (line.split() for line in lines if line.startswith("cpu")):
+        if name in names:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(f) / tick for f in fields[:8])
+            busy_s += user + nice + system + irq + softirq
+            steal_s += steal
+    return busy_s, steal_s

@@ -16,12 +16,43 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     return float((outputs.argmax(axis=-1) == labels).mean())
 
 
+def require_classes(outputs: np.ndarray, labels: np.ndarray | None, where: str) -> None:
+    """Raises ValueError where outputs or labels are not those of a classifier.
+
+    Parameters
+    ----------
+    outputs : shape (n, ..., classes), a score a class
+    labels : shape (n, ...), whole numbers from 0 to classes - 1
+    """
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        raise ValueError(
+            f"a classifier gives scores of two or more classes on the last axis; this model's outputs have "
+            f"shape {outputs.shape[1:]} a sample. Call the task features, or give both classes a score"
+        )
+    if labels is None:
+        return
+    if labels.shape != outputs.shape[:-1]:
+        raise ValueError(f"{where}: labels have shape {labels.shape}, expected {outputs.shape[:-1]}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{where}: labels are {labels.dtype}, expected whole numbers")
+    if labels.min() < 0 or labels.max() >= outputs.shape[-1]:
+        classes = outputs.shape[-1]
+        found = f"labels go from {labels.min()} to {labels.max()}"
+        raise ValueError(f"{where}: {found}, the model has {classes} classes")
+
+
 def fidelity(task: str, outputs: np.ndarray, reference: np.ndarray) -> float:
-    """Agreement with the reference, 1 at best: share of equal top-1 for classification, else mean cosine."""
+    """Agreement with the reference, 1 at best: share of equal top-1 for classification, else mean cosine.
+
+    A cosine of single numbers would only be their sign: there it is one minus the root mean square of
+    the differences over that of the reference.
+    """
     if task == "classification":
         return float((outputs.argmax(axis=-1) == reference.argmax(axis=-1)).mean())
     got = outputs.reshape(len(outputs), -1).astype(np.float64)
     wanted = reference.reshape(len(reference), -1).astype(np.float64)
+    if wanted.shape[1] == 1:
+        return max(0.0, 1 - float(np.linalg.norm(got - wanted)) / max(float(np.linalg.norm(wanted)), 1e-30))
     norms = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
     return float(((got * wanted).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
 

@@ -33,10 +33,22 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     """
     from safetensors.torch import save_model
 
-    source = model["sources"].get("torch")
+    sources = model["sources"]
+    # A zoo model's checkpoint is torch's, whatever runtimes load it.
+    source = sources.get("torch") or next((s for s in sources.values() if s.get("zoo")), None)
     definition = zoo.model(source["zoo"]) if source and "zoo" in source else None
     with np.load(data) as stored:
         dataset = {key: stored[key] for key in stored.files}
+    if "unavailable" in dataset:
+        write_json(
+            out / "card.json",
+            {
+                "schema_version": SCHEMA_VERSION,
+                "status": "unavailable",
+                "reason": str(dataset["unavailable"]),
+            },
+        )
+        return
     inputs, labels = evaluation_set(dataset, definition, name, data)
     card: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -68,10 +80,15 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         module.eval()
         reference = predict(module, inputs)
         arrays["reference"] = reference
-        if labels is not None:
-            card["reference_accuracy"] = outputs.accuracy(reference, labels)
+        if model["task"] == "classification":
+            outputs.require_classes(reference, labels, str(data))
+            if labels is not None:
+                card["reference_accuracy"] = outputs.accuracy(reference, labels)
         card["output_shape"] = list(reference.shape[1:])
-        card["parameters"] = sum(p.numel() for p in module.parameters())
+        parameters = dict(module.named_parameters())
+        card["parameters"] = sum(p.numel() for p in parameters.values())
+        card["nonzero_parameters"] = sum(int(p.count_nonzero()) for p in parameters.values())
+        card["parameter_names"] = list(parameters)
         card["flops_per_sample"] = count_flops(module, inputs)
         save_model(module, str(out / "weights.safetensors"))
         card["weights_sha256"] = file_sha256(out / "weights.safetensors")
@@ -94,7 +111,7 @@ def evaluation_set(
             return definition.evaluation_inputs(dataset)
         except KeyError as error:
             raise ValueError(f"{data} has no array {error}, which {name} needs") from error
-    inputs = {key: value for key, value in dataset.items() if key != "labels"}
+    inputs = {key: as_float32(value) for key, value in dataset.items() if key != "labels"}
     if not inputs:
         raise ValueError(f"{data} holds no input array")
     if "reference" in inputs:
@@ -103,6 +120,11 @@ def evaluation_set(
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         raise ValueError(f"{data}: the arrays differ in length, or are empty: {lengths}")
     return inputs, dataset.get("labels")
+
+
+def as_float32(array: np.ndarray) -> np.ndarray:
+    """The array, in single precision where it is in double: numpy's default, and no model's."""
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:

@@ -7,6 +7,8 @@ the evaluation. Nothing else runs while a sample is taken; garbage is collected 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import io
 import json
@@ -15,7 +17,7 @@ import platform
 import resource
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,18 +28,18 @@ from hwfit.records import Flag, Profile, without_non_finite, write_bytes, write_
 from hwfit.worker import outputs, runtimes, sampling
 from hwfit.worker.conditions import DISTURBANCES, Conditions, cpu_kernel
 from hwfit.worker.errors import Incorrect, Unsupported
+from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.job import Job, read_card
 from hwfit.worker.supervisor import is_out_of_memory, now
 
-# Distinct inputs that timed calls rotate over, so that no call finds the last one's data in its place.
-INPUT_BUFFERS = 4
-INPUT_BUFFER_BYTES = 512e6
 WARM_UP_SECONDS = 5.0
 DRIFT_LIMIT = 0.2
 # Fewer independent samples than this in a longer series: what disturbs it lasts too long to average out.
 FEW_EFFECTIVE_SAMPLES = 20
 # How much longer than usual the quickest call on inputs never seen before may take.
 MEMORY_RATIO = 3.0
+# By how many samples the new inputs are recombined, and how many of them there are: first, and to convict.
+FRESH_CALLS = ((1, 2), (2, 8))
 # On an accelerator, the matrix product that tells whether it changed meanwhile.
 REFERENCE_SIZE = 2048
 
@@ -45,7 +47,7 @@ REFERENCE_SIZE = 2048
 def profile(job: Job, events: TextIO) -> None:
     """Measure every batch size of a job; writes a profile for each and says so on the pipe."""
     try:
-        bench = Bench(job)
+        bench = Bench(job, alive=lambda: say(events, "alive", 0))
     except Exception as error:
         status, reason = classify(error)
         for batch_size in job.batch_sizes:
@@ -75,8 +77,9 @@ def profile(job: Job, events: TextIO) -> None:
 class Bench:
     """An open session with the model's evaluation set."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, alive: Callable[[], None] = lambda: None) -> None:
         self.job = job
+        self.alive = alive
         self.card = read_card(job.model_directory)
         weights = job.weights_directory / "weights.safetensors"
         started = time.perf_counter()
@@ -102,12 +105,6 @@ class Bench:
         else:
             self.reference_kernel, _ = runtime.peak_kernels(job.accelerator, job.index, REFERENCE_SIZE, 4)
         self.import_s = imported - started
-        with np.load(job.model_directory / "evaluation.npz") as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        self.labels = arrays.pop("labels", None)
-        self.reference = arrays.pop("reference", None)
-        self.inputs = arrays
-        self.samples = len(next(iter(arrays.values())))
         # What the framework and the model hold stays: later collections need not look at it again.
         gc.collect()
         gc.freeze()
@@ -122,49 +119,38 @@ class Bench:
             "python": platform.python_version(),
         }
 
-    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Every sample of the evaluation set once, in whole batches: the last is filled from the first."""
-        for start in range(0, self.samples, batch_size):
-            rows = np.arange(start, start + batch_size) % self.samples
-            yield rows, {name: array[rows] for name, array in self.inputs.items()}
-
-    def buffers(self, batch_size: int, most: int = INPUT_BUFFERS) -> list[dict[str, np.ndarray]]:
-        """Distinct batches to rotate over, as many as there are and memory sensibly holds, two or more.
-
-        The first of them are those of `batches`, so that evaluating gives their outputs; where one batch
-        holds all samples, the next begins one later.
-        """
-        one = sum(array[:1].nbytes for array in self.inputs.values()) * batch_size
-        there = -(-self.samples // batch_size)
-        count = int(max(2, min(most, there, INPUT_BUFFER_BYTES // max(one, 1))))
-        step = batch_size if there > 1 else 1
-        rows = [(np.arange(batch_size) + k * step) % self.samples for k in range(count)]
-        return [{name: array[r] for name, array in self.inputs.items()} for r in rows]
-
     def measure(self, batch_size: int) -> Profile:
         """Measure one batch size. Raises Unsupported, Incorrect, and whatever the runtime raises."""
         session, job = self.session, self.job
         began = time.perf_counter()
-        reset_process_peak()
-        session.reset_peak_memory()
-        placed = [session.place(batch) for batch in self.buffers(batch_size)]
+        data = EvaluationSet(job.model_directory / "evaluation.npz")
+        placed = [session.place(batch) for batch in data.buffers(batch_size)]
+        fresh = [
+            [session.place(batch) for batch in data.recombined(batch_size, shift, calls)]
+            for shift, calls in FRESH_CALLS
+        ]
         output, first_call_s = self.timed_run(placed[0])
         self.require_placement(output)
         # Accuracy does not change from process to process: the first round settles it.
-        evaluation = self.evaluate(batch_size, keep=len(placed)) if job.round == 0 else Evaluation()
+        evaluation = self.evaluate(data, batch_size, keep=len(placed)) if job.round == 0 else Evaluation()
         expected = evaluation.outputs or [session.fetch(output)]
         earlier = [first_call_s, *evaluation.seconds]
         for inputs in placed[len(expected) :]:
             output, seconds = self.timed_run(inputs)
             expected.append(session.fetch(output))
             earlier.append(seconds)
+        # The evaluation set is not the model's memory: it goes before the counter starts.
+        del data, output
+        give_memory_back()
+        reset_process_peak()
+        session.reset_peak_memory()
         steady_after, is_steady = sampling.warm_up(session.run, placed, WARM_UP_SECONDS, earlier)
         attempts = self.attempt_until_undisturbed(placed, expected)
         attempt = attempts[-1]
         peak_bytes = session.peak_memory_bytes()
         if peak_bytes is None:
             peak_bytes = process_peak_bytes()
-        self.require_no_memory_of_inputs(batch_size, float(np.median(attempt.durations)))
+        self.require_no_memory_of_inputs(fresh, float(np.median(attempt.durations)))
 
         figures, flags = self.sampled_figures(attempt.durations, batch_size)
         flags += attempt.conditions.flags()
@@ -221,6 +207,7 @@ class Bench:
         )
         attempts: list[Attempt] = []
         while len(attempts) <= measurement["repeats"]:
+            self.alive()
             gc.collect()
             gc.disable()
             try:
@@ -279,20 +266,16 @@ class Bench:
         if found != self.job.accelerator:
             raise Incorrect(f"the outputs lie on {found}, asked for {self.job.accelerator}")
 
-    def require_no_memory_of_inputs(self, batch_size: int, usual_s: float) -> None:
+    def require_no_memory_of_inputs(self, fresh: list[list[Any]], usual_s: float) -> None:
         """Time calls on inputs never seen before. Raises Incorrect where they take far longer.
 
         What was timed ran on a few inputs in turn; a runtime that remembers outputs would be quick on
-        those alone. The new inputs are the known ones moved along their last axis, so that they stay as
-        real. Two calls acquit; only more of them, which are no longer the first after a pause, convict.
+        those alone. Two calls acquit; only more of them, which are no longer the first after a pause,
+        convict.
         """
         quickest = 0.0
-        for shift, calls in ((1, 2), (2, 10)):
-            fresh = [
-                self.session.place({name: shifted(array, shift) for name, array in batch.items()})
-                for batch in self.buffers(batch_size, calls)
-            ]
-            quickest = min(self.timed_run(inputs)[1] for inputs in fresh)
+        for inputs in fresh:
+            quickest = min(self.timed_run(placed)[1] for placed in inputs)
             if quickest <= MEMORY_RATIO * usual_s:
                 return
         raise Incorrect(
@@ -306,7 +289,7 @@ class Bench:
         output = self.session.run(placed)
         return output, time.perf_counter() - start
 
-    def evaluate(self, batch_size: int, keep: int) -> Evaluation:
+    def evaluate(self, data: EvaluationSet, batch_size: int, keep: int) -> Evaluation:
         """Accuracy and fidelity of this cell on this device, at this batch size.
 
         Parameters
@@ -318,7 +301,8 @@ class Bench:
         """
         done = Evaluation()
         got: np.ndarray | None = None
-        for number, (rows, batch) in enumerate(self.batches(batch_size)):
+        for number, (rows, batch) in enumerate(data.batches(batch_size)):
+            self.alive()
             raw, seconds = self.timed_run(self.session.place(batch))
             done.seconds.append(seconds)
             output = self.session.fetch(raw)
@@ -327,20 +311,21 @@ class Bench:
             if number < keep:
                 done.outputs.append(output)
             if got is None:
-                got = np.empty((self.samples, *output.shape[1:]), np.float32)
-            fresh = min(len(rows), self.samples - rows[0])
+                got = np.empty((data.samples, *output.shape[1:]), np.float32)
+            fresh = min(len(rows), data.samples - rows[0])
             got[rows[:fresh]] = output[:fresh]
         assert got is not None
         outputs.require_finite(got)
         figures = done.figures
-        if self.reference is not None:
-            if got.shape != self.reference.shape:
-                wanted = self.reference.shape[1:]
+        reference, labels = data.reference, data.labels
+        if reference is not None:
+            if got.shape != reference.shape:
+                wanted = reference.shape[1:]
                 raise Incorrect(
                     f"outputs have shape {got.shape[1:]} a sample, the fp32 reference's have {wanted}"
                 )
-            figures["fidelity"] = outputs.fidelity(self.job.task, got, self.reference)
-            figures["relative_error"] = error = outputs.relative_error(got, self.reference)
+            figures["fidelity"] = outputs.fidelity(self.job.task, got, reference)
+            figures["relative_error"] = error = outputs.relative_error(got, reference)
             tolerance = self.card.get("tolerance")
             is_lossless = not self.job.passes and self.job.weights_directory == self.job.model_directory
             if is_lossless and tolerance and error > tolerance:
@@ -348,8 +333,9 @@ class Bench:
                     f"largest difference from the fp32 reference is {error:.2g} of its "
                     f"largest value, allowed {tolerance:g}"
                 )
-        if self.labels is not None:
-            figures["accuracy"] = accuracy = outputs.accuracy(got, self.labels)
+        if labels is not None and self.job.task == "classification":
+            outputs.require_classes(got, labels, "evaluation set")
+            figures["accuracy"] = accuracy = outputs.accuracy(got, labels)
             if self.card.get("reference_accuracy") is not None:
                 figures["accuracy_drop"] = self.card["reference_accuracy"] - accuracy
         return done
@@ -414,6 +400,13 @@ def write_samples(path: Path, attempts: list[np.ndarray]) -> None:
     write_bytes(path, content.getvalue())
 
 
+def give_memory_back() -> None:
+    """Return freed memory to the kernel (glibc: malloc_trim), so that it is not taken for the model's."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def reset_process_peak() -> None:
     """Set the process's peak resident memory to what it is now (Linux: proc(5), clear_refs)."""
     try:
@@ -431,11 +424,6 @@ def process_peak_bytes() -> float:
     except OSError:
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
-
-
-def shifted(array: np.ndarray, by: int) -> np.ndarray:
-    """A batch moved along its last axis, which is not the samples'."""
-    return np.roll(array, by, axis=-1) if array.ndim > 1 else array
 
 
 def numa_nodes() -> list[int]:

@@ -102,6 +102,9 @@ def what_stands_in_the_way(job: Job) -> tuple[str, str] | None:
         found = read_json(path)
         if found["status"] != "ok":
             return "unavailable", found["reason"]
+    python = read_json(job.environment_file)["python"]
+    if not Path(python).exists():
+        return "unavailable", f"{python} is not there any more: run `make retry`, which builds it again"
     for directory in (job.model_directory, job.weights_directory):
         card = read_card(directory)
         if card.get("status", "ok") != "ok":
@@ -133,6 +136,8 @@ def run_worker(
             event = worker.wait(limit_s)
             if isinstance(event, Ending):
                 ending = event
+                continue
+            if event["event"] == "alive":
                 continue
             batch_size = event["batch_size"]
             subject = job.fingerprints(batch_size)["subject"]
@@ -214,7 +219,7 @@ class Worker:
     def __init__(self, job: Job, batch_sizes: list[int], device_environment: dict[str, str]) -> None:
         python = read_json(job.environment_file)["python"]
         reader, writer = os.pipe()
-        environment = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
+        environment = environment_without_thread_counts()
         environment |= device_environment | {
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "PYTHONHASHSEED": "0",
@@ -277,6 +282,11 @@ class Worker:
         return [line.strip() for line in text.splitlines() if line.strip()][-lines:]
 
 
+def environment_without_thread_counts() -> dict[str, str]:
+    """This process's environment, less what Snakemake says of threads."""
+    return {key: value for key, value in os.environ.items() if key not in THREAD_VARIABLES}
+
+
 def sys_job(job: Job, batch_sizes: list[int]) -> bytes:
     """The job as the worker reads it, reduced to batch sizes."""
     data = dict(job.__dict__) | {"cell": job.cell.__dict__, "batch_sizes": batch_sizes}
@@ -312,8 +322,10 @@ def now() -> str:
 
 def main(job_text: str, attempts_path: Path) -> int:
     """Supervise one job; 0 when every batch size has its row."""
-    # Ended politely, by SIGTERM, the `finally` clauses run and the worker goes too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Ended politely, the `finally` clauses run and the worker goes too. SIGINT as well, since a shell
+    # that starts something in the background has it ignored, and Python then leaves it so.
+    for polite in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(polite, lambda number, _: sys.exit(128 + number))
     started = time.monotonic()
     # Not in the job itself: what is measured does not depend on them, so a new limit is no new job.
     limits = json.loads(os.environ.get("HWFIT_LIMITS_MS", "{}"))

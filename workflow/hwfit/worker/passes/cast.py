@@ -16,7 +16,10 @@ def torch(session: Any, dtype: str) -> None:
 
 
 def tensorflow(session: Any, dtype: str) -> None:
-    """Build the model with Keras's policy of that name: weights and computation in the format."""
+    """Build the model with Keras's policy of that name: weights and computation in the format.
+
+    The session raises Unsupported where the model that comes has not taken it.
+    """
     session.dtype = dtype
 
 

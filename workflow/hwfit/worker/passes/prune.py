@@ -12,8 +12,9 @@ import numpy as np
 def apply(arrays: dict[str, np.ndarray], amount: float) -> dict[str, np.ndarray]:
     """The arrays with the given share of the prunable weights set to zero.
 
-    Prunable are the matrices and filters (two axes or more) whose names end in `weight`, embeddings left
-    out, since a zeroed embedding is a word that lost its meaning, not a connection that is not needed.
+    Prunable are the matrices and filters (two axes or more) that are called weights (`fc.weight`,
+    `lstm.weight_ih_l0`), embeddings left out, since a zeroed embedding is a word that lost its meaning,
+    not a connection that is not needed.
     """
     names = [name for name, array in arrays.items() if is_prunable(name, array)]
     magnitudes = np.concatenate([np.abs(arrays[name]).ravel() for name in names] or [np.empty(0)])
@@ -34,4 +35,4 @@ def apply(arrays: dict[str, np.ndarray], amount: float) -> dict[str, np.ndarray]
 
 def is_prunable(name: str, array: np.ndarray) -> bool:
     """Whether an array of a checkpoint holds the weights of products."""
-    return array.ndim >= 2 and name.endswith("weight") and "embedding" not in name
+    return array.ndim >= 2 and "weight" in name.rpartition(".")[2] and "embedding" not in name

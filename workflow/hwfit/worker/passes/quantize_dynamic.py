@@ -17,6 +17,7 @@ def torch(session: Any, dtype: str) -> None:
 
     if session.device.type != "cpu":
         raise Unsupported("torch's dynamic int8 kernels run on CPUs only")
-    if not any(isinstance(m, framework.nn.Linear) for m in session.module.modules()):
+    # By exact type, as torch replaces them: a subclass keeps its fp32 weights.
+    if not any(type(module) is framework.nn.Linear for module in session.module.modules()):
         raise Unsupported("no Linear layer to quantize")
     session.module = quantize_dynamic(session.module, {framework.nn.Linear}, dtype=framework.qint8)

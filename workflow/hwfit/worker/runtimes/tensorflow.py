@@ -40,7 +40,16 @@ class TensorFlowSession(Session):
         keras.config.set_dtype_policy(self.dtype)
         with tf.device(self.device):
             self.model = models.keras_model(request.source, request.weights)
-        self.graph = tf.function(lambda *inputs: self.model(*inputs, training=False))
+        kept = {v.dtype for v in self.model.weights if tf.as_dtype(v.dtype).is_floating} - {self.dtype}
+        if request.passes and kept:
+            raise Unsupported(
+                f"the model keeps its {', '.join(sorted(map(str, kept)))} weights, not {self.dtype}"
+            )
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        # Keras takes several inputs as one list.
+        self.graph = tf.function(
+            lambda *inputs: self.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+        )
 
     def place(self, batch: Batch) -> list[Any]:
         with tf.device(self.device):
@@ -48,10 +57,19 @@ class TensorFlowSession(Session):
 
     def in_layout(self, array: np.ndarray) -> np.ndarray:
         """Images with their channels last, in the session's float format."""
-        if array.ndim == 4 and channels_last(array.shape[1:]) == tuple(self.model.inputs[0].shape[1:]):
+        if array.ndim == 4 and self.wants_channels_last(array.shape[1:]):
             array = array.transpose(0, 2, 3, 1)
         is_float = np.issubdtype(array.dtype, np.floating)
         return array.astype(tf.as_dtype(self.dtype).as_numpy_dtype) if is_float else array
+
+    def wants_channels_last(self, shape: tuple[int, ...]) -> bool:
+        """Whether some input of the model has this shape (channels, height, width) with its channels last."""
+        turned = channels_last(shape)
+        declared = [tuple(entry.shape[1:]) for entry in getattr(self.model, "inputs", None) or []]
+        fits = [
+            d for d in declared if len(d) == 3 and all(a in (None, b) for a, b in zip(d, turned, strict=True))
+        ]
+        return bool(fits) and shape not in declared
 
     def run(self, placed: list[Any]) -> Any:
         output = self.graph(*placed)

@@ -18,6 +18,9 @@ from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import session_pass
 from hwfit.worker.runtimes import Batch, Request, Session
 
+# Kept here, since the mode ends with the object.
+INFERENCE = torch.inference_mode()
+
 
 class TorchSession(Session):
     """A module on a device; session passes may replace `module` and `input_dtype`."""
@@ -35,9 +38,8 @@ class TorchSession(Session):
         for step in request.passes:
             session_pass(step).torch(self, **{k: v for k, v in step.items() if k != "pass"})
         self.module.to(self.device)
-        # Once for the whole process: to enter it at each call would cost a small model some percent.
-        self.inference = torch.inference_mode()
-        self.inference.__enter__()
+        # fp32 means fp32: on NVIDIA, cuDNN's convolutions would round their inputs to TF32.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
     def place(self, batch: Batch) -> list[torch.Tensor]:
         tensors = [torch.from_numpy(np.ascontiguousarray(batch[name])) for name in self.names]
@@ -76,7 +78,11 @@ class TorchSession(Session):
 
 def open_session(request: Request) -> TorchSession:
     """Load the checkpoint, apply the passes, move to the device."""
-    return TorchSession(request)
+    session = TorchSession(request)
+    if not torch.is_inference_mode_enabled():
+        # Once for the whole process: to enter it at each call would cost a small model some percent.
+        INFERENCE.__enter__()
+    return session
 
 
 def describe(accelerator: str, index: int) -> dict[str, Any]:
