@@ -130,6 +130,8 @@ def test_checkpoints_are_made_on_a_cpu_since_an_accelerator_may_be_absent():
     gpu = make_plan(matrix={"models": ["net"], "devices": ["gpu0"]})
     assert gpu.prepare_environment == "torch-cpu"
     assert gpu.environments == {"torch-cpu": [], "torch-cuda": ["gpu0"]}
+    tensorflow = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "runtimes": ["tensorflow"]})
+    assert tensorflow.environments == {"tensorflow-cpu": ["cpu"], "torch-cpu": []}
 
 
 def test_the_order_of_cells_is_random_and_the_same_each_time_and_rounds_follow_each_other():

@@ -66,6 +66,7 @@ COLUMNS: dict[str, str] = {
     "wall_s": "everything this row cost, after the model was loaded",
     "peak_memory_mb": "of the process on cpu, of the device elsewhere; counter reset for each batch size",
     "model_size_mb": "weights as the session holds them",
+    "file_size_mb": "checkpoint on disk, before session passes",
     "parameters": "number of weights",
     "nonzero_parameters": "weights that are not zero",
     "flops_per_sample": "multiply and add counted as two",

@@ -169,6 +169,7 @@ class Bench:
             "load_s": self.load_s,
             "peak_memory_mb": peak_bytes / 1e6,
             "model_size_mb": self.model_size_bytes / 1e6,
+            "file_size_mb": file_size_mb(job.weights_directory / "weights.safetensors"),
             "parameters": self.card.get("parameters"),
             "nonzero_parameters": weights.get("nonzero_parameters", self.card.get("parameters")),
             "flops_per_sample": self.card.get("flops_per_sample"),
@@ -424,6 +425,11 @@ def process_peak_bytes() -> float:
     except OSError:
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def file_size_mb(path: Path) -> float | None:
+    """The size of a file; None where there is none, as of a callable that brings its own weights."""
+    return path.stat().st_size / 1e6 if path.exists() else None
 
 
 def numa_nodes() -> list[int]:
