@@ -30,7 +30,7 @@ RESULTS = Path(__file__).with_name("results.json")
 PROCESSES = 10
 BARE_SECONDS = 3.0
 PAIRS = 200
-AA_PROCESSES = 48
+AA_PROCESSES = 36
 ROUNDS = 3
 PEER_PACKAGES = ["optimum-benchmark==0.6.0", "transformers==4.55.4", "datasets==3.6.0"]
 LOADGEN_PACKAGE = "mlcommons-loadgen==6.0.17"
@@ -147,6 +147,25 @@ def peer(project: Project) -> dict[str, Any]:
     }
 
 
+def told_apart(medians: list[float], errors: list[float]) -> int:
+    """How many of PAIRS comparisons of two sides, drawn from the same processes, the decision decides."""
+    generator = np.random.default_rng(0)
+    different = 0
+    for _ in range(PAIRS):
+        chosen = generator.permutation(len(medians))[: 2 * ROUNDS].reshape(2, ROUNDS)
+        sides = [[medians[i] for i in side] for side in chosen]
+        spread = pooled_spread(sides)
+        estimates = [
+            estimate(side, [errors[i] for i in rows], spread)
+            for side, rows in zip(sides, chosen, strict=True)
+        ]
+        times = draws(estimates, 4000, seed=0)
+        leader = int(np.argmin([e.median_ms for e in estimates]))
+        share = float((times[:, 1 - leader] <= times[:, leader]).mean())
+        different += share < TIE_SHARE
+    return different
+
+
 def aa(project: Project) -> dict[str, Any]:
     """(e) A combination against itself: how often the decision would call one better than the other.
 
@@ -159,20 +178,7 @@ def aa(project: Project) -> dict[str, Any]:
         medians.append(profile.median_ms)
         errors.append(profile.details["median_standard_error"])
         print(f"A/A process {number + 1} of {AA_PROCESSES}", flush=True)
-    generator = np.random.default_rng(0)
-    different = 0
-    for _ in range(PAIRS):
-        chosen = generator.permutation(AA_PROCESSES)[: 2 * ROUNDS].reshape(2, ROUNDS)
-        sides = [[medians[i] for i in side] for side in chosen]
-        spread = pooled_spread(sides)
-        estimates = [
-            estimate(side, [errors[i] for i in rows], spread)
-            for side, rows in zip(sides, chosen, strict=True)
-        ]
-        times = draws(estimates, 4000, seed=0)
-        leader = int(np.argmin([e.median_ms for e in estimates]))
-        share = float((times[:, 1 - leader] <= times[:, leader]).mean())
-        different += share < TIE_SHARE
+    different = told_apart(medians, errors)
     return {
         "pairs": PAIRS,
         "processes": AA_PROCESSES,
@@ -182,6 +188,7 @@ def aa(project: Project) -> dict[str, Any]:
         "spread_between_processes": float(np.std(np.log(medians), ddof=1)),
         "relative_error_within": float(np.median(errors)),
         "medians_ms": medians,
+        "relative_errors": errors,
     }
 
 

@@ -29,7 +29,7 @@ STUDY = {
         "optimizations": ["baseline"],
         "batch_sizes": [1, 2, 4, 8, 16],
     },
-    "measurement": {"relative_ci": 0.02, "max_seconds": 10},
+    "measurement": {"relative_ci": 0.02, "max_seconds": 3},
 }
 MODELS = {"bert": {"task": "features", "data": "bert.npz", "sources": {"torch": {"callable": "bert:load"}}}}
 SNAKEFILE = f"""

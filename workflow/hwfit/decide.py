@@ -23,8 +23,9 @@ from hwfit.series import exceedance_verdict
 from hwfit.uncertainty import draws
 
 DRAWS = 10_000
-# A row that beats the leader in at least this share of plausible worlds is in a tie with it.
-TIE_SHARE = 0.05
+# A row that beats the leader in at least this share of plausible worlds is in a tie with it. Either of two
+# equal rows may happen to lead, so this is half of the 5% of equal pairs that may be told apart.
+TIE_SHARE = 0.025
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
         python = None
     source = {key: value for key, value in model["sources"][cell.runtime].items() if value is not None}
     code = TEMPLATE.format(
-        package=str(Path(__file__).parents[1]),
+        package=seen_from_here(Path(__file__).parents[1]),
         title=f"{cell}, batch size {row.batch_size}",
         model=model_directory(cell.model),
         weights=weights_directory(cell.model, artifact),
@@ -69,4 +69,11 @@ def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
         runtime=cell.runtime,
         batch_size=row.batch_size,
     )
+    python = python and seen_from_here(Path(python))
     return {"environment": environment, "python": python, "code": code}
+
+
+def seen_from_here(path: Path) -> str:
+    """A path from the project's directory where it lies below it, so that the project may be moved."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
