@@ -7,14 +7,11 @@ the evaluation. Nothing else runs while a sample is taken; garbage is collected 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import io
 import json
 import os
 import platform
-import resource
 import time
 import traceback
 from collections.abc import Callable
@@ -25,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from hwfit.records import Flag, Profile, without_non_finite, write_bytes, write_json
-from hwfit.worker import outputs, runtimes, sampling
+from hwfit.worker import host, outputs, runtimes, sampling
 from hwfit.worker.conditions import DISTURBANCES, Conditions, cpu_kernel
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
@@ -38,8 +35,7 @@ DRIFT_LIMIT = 0.2
 FEW_EFFECTIVE_SAMPLES = 20
 # How much longer than usual the quickest call on inputs never seen before may take.
 MEMORY_RATIO = 3.0
-# By how many samples the new inputs are recombined, and how many of them there are: first, and to convict.
-FRESH_CALLS = ((1, 2), (2, 8))
+CONVICTING_CALLS = 16
 # On an accelerator, the matrix product that tells whether it changed meanwhile.
 REFERENCE_SIZE = 2048
 
@@ -112,8 +108,8 @@ class Bench:
             "runtime": described,
             "threads": self.session.threads(),
             "cores": sorted(os.sched_getaffinity(0)),
-            "numa_nodes": numa_nodes(),
-            "governor": governor(),
+            "numa_nodes": host.numa_nodes(),
+            "governor": host.governor(),
             "host": platform.node(),
             "kernel": platform.release(),
             "python": platform.python_version(),
@@ -137,16 +133,16 @@ class Bench:
             earlier.append(seconds)
         # The evaluation set is not the model's memory: it goes before the counter starts.
         del data, output
-        give_memory_back()
-        reset_process_peak()
+        host.give_memory_back()
+        host.reset_process_peak()
         session.reset_peak_memory()
         steady_after, is_steady = sampling.warm_up(session.run, placed, WARM_UP_SECONDS, earlier)
         attempts = self.attempt_until_undisturbed(placed, expected)
         attempt = attempts[-1]
         peak_bytes = session.peak_memory_bytes()
         if peak_bytes is None:
-            peak_bytes = process_peak_bytes()
-        self.require_no_memory_of_inputs(batch_size, float(np.median(attempt.durations)))
+            peak_bytes = host.process_peak_bytes()
+        self.require_no_memory_of_inputs(batch_size, placed, float(np.median(attempt.durations)))
 
         figures, flags = self.sampled_figures(attempt.durations, batch_size)
         flags += attempt.conditions.flags()
@@ -263,24 +259,27 @@ class Bench:
         if found != self.job.accelerator:
             raise Incorrect(f"the outputs lie on {found}, asked for {self.job.accelerator}")
 
-    def require_no_memory_of_inputs(self, batch_size: int, usual_s: float) -> None:
+    def require_no_memory_of_inputs(self, batch_size: int, placed: list[Any], usual_s: float) -> None:
         """Time calls on inputs never seen before. Raises Incorrect where they take far longer.
 
         What was timed ran on a few inputs in turn; a runtime that remembers outputs would be quick on
-        those alone. Two calls acquit; only more of them, which are no longer the first after a pause,
-        convict.
+        those alone. Two quick calls acquit. To convict, every one of more calls must take far longer
+        than the calls on known inputs between them, which a busy neighbour slows down as well.
         """
-        data, quickest = self.read_data(), 0.0
-        for shift, calls in FRESH_CALLS:
-            # Placed first, so that the calls follow one another as the timed ones did.
-            fresh = [self.session.place(batch) for batch in data.recombined(batch_size, shift, calls)]
-            quickest = min(self.timed_run(placed)[1] for placed in fresh)
-            if quickest <= MEMORY_RATIO * usual_s:
-                return
-        raise Incorrect(
-            f"calls on inputs not seen before take {quickest * 1e3:.3g} ms, on those seen "
-            f"{usual_s * 1e3:.3g} ms: outputs are remembered, not computed"
-        )
+        data = self.read_data()
+        fresh = [self.session.place(batch) for batch in data.recombined(batch_size, 1, 2)]
+        if min(self.timed_run(inputs)[1] for inputs in fresh) <= MEMORY_RATIO * usual_s:
+            return
+        known_s, fresh_s = [], []
+        for number, batch in enumerate(data.recombined(batch_size, 2, CONVICTING_CALLS)):
+            new = self.session.place(batch)
+            known_s.append(self.timed_run(placed[number % len(placed)])[1])
+            fresh_s.append(self.timed_run(new)[1])
+        if min(fresh_s) > MEMORY_RATIO * max(usual_s, float(np.median(known_s))):
+            raise Incorrect(
+                f"calls on inputs not seen before take {min(fresh_s) * 1e3:.3g} ms, on those seen "
+                f"{usual_s * 1e3:.3g} ms: outputs are remembered, not computed"
+            )
 
     def read_data(self) -> EvaluationSet:
         """The evaluation set; not kept, since its memory is not the model's."""
@@ -403,47 +402,6 @@ def write_samples(path: Path, attempts: list[np.ndarray]) -> None:
     write_bytes(path, content.getvalue())
 
 
-def give_memory_back() -> None:
-    """Return freed memory to the kernel (glibc: malloc_trim), so that it is not taken for the model's."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def reset_process_peak() -> None:
-    """Set the process's peak resident memory to what it is now (Linux: proc(5), clear_refs)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def process_peak_bytes() -> float:
-    """Peak resident memory of this process since the reset, in bytes."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return float(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
-
-
 def file_size_mb(path: Path) -> float | None:
     """The size of a file; None where there is none, as of a callable that brings its own weights."""
     return path.stat().st_size / 1e6 if path.exists() else None
-
-
-def numa_nodes() -> list[int]:
-    """The memory nodes of the cores this process may use, where the kernel tells."""
-    cores = os.sched_getaffinity(0)
-    nodes = (path for core in cores for path in Path(f"/sys/devices/system/cpu/cpu{core}").glob("node[0-9]*"))
-    return sorted({int(path.name.removeprefix("node")) for path in nodes})
-
-
-def governor() -> str | None:
-    """The frequency governor of the first core, where the kernel tells."""
-    try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
-    except OSError:
-        return None
