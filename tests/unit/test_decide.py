@@ -170,6 +170,16 @@ def test_a_first_look_is_no_match_for_what_was_confirmed():
     assert "not confirmed" in lucky.reason
 
 
+def test_the_reason_of_a_tie_names_another_row():
+    simple = make_candidate("simple", p50_ms=10.0, relative_error=0.05, passes=0)
+    quick = make_candidate("quick", p50_ms=9.9, relative_error=0.05, passes=2)
+    decision = decide("net", [simple, quick], "throughput", {})
+    assert decision.chosen is simple
+    assert quick.verdict == "tied"
+    assert simple.name in quick.reason
+    assert quick.name not in quick.reason
+
+
 def test_a_price_that_is_not_known_makes_nothing_cheaper():
     unknown = make_candidate("unknown-price-a", price=None, passes=2)
     dear = make_candidate("dear", price=9.0, passes=0)

@@ -251,8 +251,9 @@ def choose(model: str, candidates: list[Candidate], objective: Objective, verdic
         if verdict == "provisional":
             candidate.reason = candidate.reason or "not proven"
         elif candidate in tied:
+            other = chosen if candidate is best else best
             candidate.verdict = "tied"
-            candidate.reason = f"cannot be told from {best.name}: {comparison(candidate, best, objective)}"
+            candidate.reason = f"cannot be told from {other.name}: {comparison(candidate, other, objective)}"
         else:
             candidate.verdict = "dominated"
             candidate.reason = f"{comparison(candidate, chosen, objective)} than {chosen.name}"
