@@ -44,7 +44,7 @@ unlock: $(VENV)/control
 
 # The runs in MLflow stay.
 clean:
-	find results -mindepth 1 -maxdepth 1 ! -name 'mlflow.db*' ! -name mlartifacts ! -name project -exec rm -rf {} +
+	[ ! -d results ] || find results -mindepth 1 -maxdepth 1 ! -name 'mlflow.db*' ! -name mlartifacts ! -name project -exec rm -rf {} +
 	rm -rf logs
 	rm -f reports/hardware-selection.html reports/combinations.csv reports/recommendation.json
 

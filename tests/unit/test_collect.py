@@ -175,6 +175,16 @@ def test_a_disturbed_confirmation_leaves_the_others_to_speak(records):
     assert [profile.round for profile in row.rounds] == [2]
 
 
+def test_a_confirmation_is_not_left_out_for_its_own_times(records):
+    records.write(1)
+    records.write(1, round=1, p50=30.0, flags=[Flag("drift", "the last third took +40%", 0.4)])
+    records.write(1, round=2, p50=10.0)
+    records.confirm([1, 2])
+    row = records.rows()[1]
+    assert [profile.round for profile in row.rounds] == [1, 2]
+    assert not row.valid
+
+
 def test_retry_forgets_what_may_go_away_and_nothing_else(records):
     kept = records.write(1)
     gone = records.write(8, status="timeout", reason="late")

@@ -13,6 +13,7 @@ import pandas as pd
 from hwfit.matrix import PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
+    DISTURBANCE_FLAGS,
     METRICS,
     TRANSIENT_STATUSES,
     Cell,
@@ -141,11 +142,12 @@ def make_row(
         reason = f"in confirming round {failed.round}: {failed.reason}"
         return Row(cell, batch_size, failed.status, reason, first=failed)
     rounds = again or readable
-    # A round that was disturbed says so and speaks for itself; the others can still be trusted.
-    trusted = [look for look in rounds if look.valid] or rounds
-    return Row(
-        cell, batch_size, "ok", first=first, rounds=trusted, directory=directory, confirmed=bool(again)
-    )
+    # A round that was disturbed from outside is left out where others were not; one whose own times look
+    # odd is not, since to leave it out would be to choose the answer.
+    calm = [
+        look for look in rounds if not any(flag.code in DISTURBANCE_FLAGS for flag in look.flags)
+    ] or rounds
+    return Row(cell, batch_size, "ok", first=first, rounds=calm, directory=directory, confirmed=bool(again))
 
 
 def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> dict[str, Spread]:

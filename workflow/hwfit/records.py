@@ -34,6 +34,10 @@ TRANSIENT_STATUSES = ("timeout", "crashed", "unavailable")
 # What makes a measurement untrustworthy; every other flag informs.
 TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "machine_changed")
 
+# Of these, what happened around the timed calls and never looks at their times: to measure again, or to
+# leave out a round, on such grounds does not choose the answer.
+DISTURBANCE_FLAGS = ("foreign_load", "machine_changed")
+
 VERDICTS = ("chosen", "tied", "dominated", "rejected", "unproven", "not_measured")
 
 # reports/combinations.csv, in order: the name, what it is.

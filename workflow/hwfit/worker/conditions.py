@@ -23,8 +23,6 @@ MOST_WINDOWS = 8
 WINDOWS_AGREE = 0.1
 # Seconds apart, the shortest times of one kernel differ by a few percent on a machine that did not change.
 CHANGE_LIMIT = 0.1
-# Grounds for measuring again: none of them is a time of the model's.
-DISTURBANCES = ("foreign_load", "machine_changed")
 
 
 class Conditions:

@@ -21,9 +21,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from hwfit.records import Flag, Profile, without_non_finite, write_bytes, write_json
+from hwfit.records import DISTURBANCE_FLAGS, Flag, Profile, without_non_finite, write_bytes, write_json
 from hwfit.worker import host, outputs, runtimes, sampling
-from hwfit.worker.conditions import DISTURBANCES, Conditions, cpu_kernel
+from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.job import Job, read_card
@@ -212,7 +212,7 @@ class Bench:
                 if got is not None:
                     outputs.require_same(self.session.fetch(got), wanted)
             attempts.append(Attempt(durations, conditions))
-            if not any(flag.code in DISTURBANCES for flag in conditions.flags()):
+            if not any(flag.code in DISTURBANCE_FLAGS for flag in conditions.flags()):
                 break
         return attempts
 
