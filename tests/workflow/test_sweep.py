@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -133,6 +134,23 @@ def test_bad_config_stops_before_any_job_and_touches_nothing(swept):
 def test_the_default_study_is_planned_from_the_root(tmp_path):
     said = run_snakemake(ROOT, "-n", "--quiet", "rules", "--nolock", "--forceall")
     assert "profile_cpu_torch" in said
+
+
+def test_retry_measures_again_what_may_go_away_and_nothing_else(swept):
+    gone, kept = swept.profile("prune50", 8), swept.profile("prune50", 1)
+    before = kept.read_bytes()
+    record = json.loads(gone.read_text())
+    gone.write_text(json.dumps(record | {"status": "timeout", "reason": "late", "metrics": {}}))
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    subprocess.run([sys.executable, "-m", "hwfit", "retry"], cwd=swept.directory, env=environment, check=True)
+    swept.run()
+    again = read_profile(gone)
+    assert again.status == "ok"
+    assert (
+        again.metrics["samples"] != record["metrics"]["samples"] or again.started_at != record["started_at"]
+    )
+    assert kept.read_bytes() == before
+    assert len(swept.table()) == 4
 
 
 def test_adding_a_batch_size_measures_only_the_new_one(swept):

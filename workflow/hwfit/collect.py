@@ -27,6 +27,7 @@ from hwfit.records import (
 from hwfit.uncertainty import ASSUMED_SPREAD, Estimate, Spread, estimate, pooled_spread
 
 CONFIRMATIONS = "results/confirmations"
+TABLE = "reports/combinations.csv"
 # Figures of a row that are those of its rounds' mean; the others are the first round's.
 AVERAGED = ("latency_p90_ms", "latency_p99_ms", "first_call_ms", "load_s", "power_w", "energy_j_per_sample")
 SUMMED = ("samples", "measured_s", "wall_s")
@@ -242,8 +243,8 @@ def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> di
 def forget_transient(directory: Path) -> list[Path]:
     """Remove the records of what may go away by itself, to be tried again; returns them.
 
-    That is what is transient by its status, what was measured and cannot be trusted, and the list of
-    confirming rounds where one of these is among them.
+    That is what is transient by its status, what was measured and cannot be trusted, the list of
+    confirming rounds where one of these is among them, and the table that was made from it.
     """
     removed = []
     patterns = (
@@ -259,6 +260,8 @@ def forget_transient(directory: Path) -> list[Path]:
             removed += [path] if "unavailable" in stored.files else []
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
         removed += sorted((directory / CONFIRMATIONS).glob("*.json"))
+    # Snakemake does not ask for what is missing while everything made from it is there: the table goes too.
+    removed += [path for path in [directory / TABLE] if removed and path.exists()]
     for path in removed:
         path.unlink()
     return removed
