@@ -146,9 +146,7 @@ def test_retry_measures_again_what_may_go_away_and_nothing_else(swept):
     swept.run()
     again = read_profile(gone)
     assert again.status == "ok"
-    assert (
-        again.metrics["samples"] != record["metrics"]["samples"] or again.started_at != record["started_at"]
-    )
+    assert again.started_at > record["started_at"]
     assert kept.read_bytes() == before
     assert len(swept.table()) == 4
 
