@@ -59,7 +59,7 @@ def choose(page: Any, name: str, value: str) -> None:
 )
 def test_it_opens_quietly_and_draws_within_the_width(report_file, open_report, language, scheme, on_phone):
     page = open_report(report_file(language, language=language), scheme=scheme, on_phone=on_phone)
-    page.select_option("#chart-model", "lenet-5")
+    page.select_option("#chart-question", "lenet-5")
     wait_for_charts(page, "lenet-5")
     for chart in CHARTS:
         assert marks(page, chart) > 0, chart
@@ -94,7 +94,7 @@ def test_filters_change_what_the_charts_and_sentences_show(report_file, open_rep
     until(page, lambda: marks(page, "pareto") == everything)
 
     assert page.locator("#figure-accuracy").is_hidden(), "this model has no labelled data"
-    page.select_option("#chart-model", "lenet-5")
+    page.select_option("#chart-question", "lenet-5")
     wait_for_charts(page, "lenet-5")
     assert marks(page, "accuracy") > 0
 
@@ -152,7 +152,7 @@ def test_a_card_leads_to_its_models_charts_and_rows(report_file, open_report):
     page = open_report(report_file())
     card = page.locator(".card", has_text="minilm")
     card.get_by_role("link", name="Charts").click()
-    assert page.locator("#chart-model").input_value() == "minilm"
+    assert page.locator("#chart-question").input_value() == "minilm"
     card.get_by_role("link", name="All rows").click()
     assert set(column(page, "Model")) == {"minilm"}
 
@@ -166,7 +166,7 @@ def test_names_from_edited_records_stay_text(report_file, open_report, tmp_path)
     table.loc[table["batch_size"] == 32, ["status", "verdict"]] = f"</script><script>alert(2)</script>{EVIL}"
     path = report_file("evil", table, sweep=f"</title>{EVIL}", hwfit_version=EVIL, generated_at=EVIL)
     page = open_report(path)
-    page.select_option("#chart-model", EVIL)
+    page.select_option("#chart-question", EVIL)
     wait_for_charts(page, EVIL)
     page.locator("#chart-pareto .mark-symbol path").first.hover()
     page.locator("#vg-tooltip-element.visible").wait_for()

@@ -12,7 +12,7 @@ from hwfit.generated import conda_environment
 
 ENVS = Path(__file__).parents[2] / "envs"
 REQUIREMENTS = sorted(ENVS.glob("*.txt"))
-PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*")
+PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*(; python_version .*)?")
 
 
 def pins(requirements: Path) -> list[str]:

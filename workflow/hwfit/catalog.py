@@ -48,7 +48,8 @@ ACCELERATORS = ("cpu", "cuda", "tpu", "npu")
 # classification by top-1 agreement, features (and embeddings) by mean cosine similarity.
 TASKS = ("classification", "embedding", "features")
 
-SCENARIOS = ("single_stream",)
+# How requests arrive, and whether somebody waits for each answer, so that its latency counts.
+SCENARIOS = {"single_stream": True, "offline": False, "server": True}
 
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")

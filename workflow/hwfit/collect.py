@@ -161,17 +161,18 @@ def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> di
     }
     for row in rows:
         if row.status == "ok":
-            medians = [profile.median_ms for profile in row.rounds]
-            groups.setdefault(row.cell.device, []).append(medians)
+            paces = [profile.pace_ms for profile in row.rounds]
+            groups.setdefault(row.cell.device, []).append([pace for pace in paces if pace])
     spreads = {device: pooled_spread(medians) for device, medians in groups.items()}
     return {device: spread for device, spread in spreads.items() if spread}
 
 
-def estimate_of(row: Row, spread: Spread) -> Estimate:
-    """The row's median with both sizes of doubt."""
-    medians = [profile.median_ms for profile in row.rounds]
+def estimate_of(row: Row, spread: Spread) -> Estimate | None:
+    """The row's pace with both sizes of doubt; None where a round has none: no rate held in it."""
+    paces = [profile.pace_ms for profile in row.rounds]
     within = [profile.details["median_standard_error"] for profile in row.rounds]
-    return estimate(medians, within, spread)
+    known = [pace for pace in paces if pace]
+    return estimate(known, within, spread) if len(known) == len(paces) else None
 
 
 def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:
@@ -197,7 +198,7 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         "flags": codes(flag for profile in row.rounds for flag in profile.flags),
         "rounds": len(row.rounds),
     }
-    if row.status != "ok" or row.first is None or row.estimate is None:
+    if row.status != "ok" or row.first is None:
         return line
     line |= {name: row.first.metrics.get(name) for name in METRICS}
     for name in AVERAGED:
@@ -206,13 +207,13 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         line[name] = sum(profile.metrics.get(name) or 0 for profile in row.rounds)
     line["peak_memory_mb"] = max(profile.metrics.get("peak_memory_mb") or 0 for profile in row.rounds) or None
     line["throughput_samples_per_s"] = mean([p.metrics["throughput_samples_per_s"] for p in row.rounds])
-    low, high = row.estimate.interval()
-    line |= {
-        "latency_p50_ms": row.estimate.median_ms,
-        "latency_p50_ci_low_ms": low,
-        "latency_p50_ci_high_ms": high,
-    }
+    line |= latency_of(row)
     throughput = line["throughput_samples_per_s"]
+    if throughput and row.estimate:
+        # The mean that throughput is made of carries the relative doubt of the pace.
+        low, high = (pace / row.estimate.median_ms for pace in row.estimate.interval())
+        line["throughput_ci_low_samples_per_s"] = throughput / high
+        line["throughput_ci_high_samples_per_s"] = throughput / low
     peak = inventory.get("peaks", {}).get("matmul_float32_gflops")
     if peak and line["flops_per_sample"] and throughput:
         line["utilization"] = line["flops_per_sample"] * throughput / (peak * 1e9)
@@ -220,6 +221,17 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
     if price and throughput:
         line["cost_usd_per_million"] = price / 3600 / throughput * 1e6
     return line
+
+
+def latency_of(row: Row) -> dict[str, float | None]:
+    """The median latency with its interval.
+
+    In the scenario server the doubt is that of the rate, and the latency at it is as its rounds had it.
+    """
+    names = ("latency_p50_ms", "latency_p50_ci_low_ms", "latency_p50_ci_high_ms")
+    if row.cell.scenario == "server" or row.estimate is None:
+        return {name: mean([profile.metrics.get(name) for profile in row.rounds]) for name in names}
+    return dict(zip(names, (row.estimate.median_ms, *row.estimate.interval()), strict=True))
 
 
 def mean(values: Iterable[float | None]) -> float | None:

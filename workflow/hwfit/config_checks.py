@@ -110,6 +110,17 @@ def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterat
     if measurement.timeout_seconds < measurement.max_seconds:
         message = f"is {measurement.timeout_seconds:g}, below max_seconds ({measurement.max_seconds:g})"
         yield ("measurement", "timeout_seconds"), f"{message}; allowed: max_seconds or more"
+    if "server" in measurement.scenarios:
+        place = ("measurement", "scenarios", measurement.scenarios.index("server"))
+        constraints = config.decision.constraints
+        if constraints.latency_p90_ms is None and constraints.latency_p99_ms is None:
+            message = "is 'server', the highest rate that keeps a percentile of the latency under its limit"
+            yield place, f"{message}; set decision.constraints.latency_p99_ms (or latency_p90_ms)"
+        if measurement.timeout_seconds < measurement.server_seconds:
+            message = (
+                f"is {measurement.timeout_seconds:g}, below server_seconds ({measurement.server_seconds:g})"
+            )
+            yield ("measurement", "timeout_seconds"), f"{message}; allowed: server_seconds or more"
     yield from _check_uri(config.tracking.uri)
     if devices is None:
         return

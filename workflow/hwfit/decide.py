@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.catalog import SCENARIOS
 from hwfit.collect import Row
-from hwfit.records import TRUST_BREAKING_FLAGS
+from hwfit.records import DEFAULT_SCENARIO, TRUST_BREAKING_FLAGS
 from hwfit.series import exceedance_verdict
 from hwfit.uncertainty import draws
 
@@ -70,6 +71,10 @@ OBJECTIVES = {
 }
 
 
+LATENCIES = ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms")
+SCENARIO_WORDS = {"offline": "All samples at once", "server": "Requests at random"}
+
+
 @dataclass(frozen=True)
 class Finding:
     """How a row stands to one limit."""
@@ -100,7 +105,7 @@ class Candidate:
 
 @dataclass
 class Decision:
-    """The answer for one model."""
+    """The answer for one model in one scenario."""
 
     model: str
     verdict: str
@@ -112,13 +117,38 @@ class Decision:
     runner_up: Candidate | None = None
     nearest_misses: list[Candidate] = field(default_factory=list)
     advice: str = ""
+    scenario: str = DEFAULT_SCENARIO
+    objective: str = ""
 
 
 def decide(
-    model: str, candidates: Sequence[Candidate], objective_name: str, limits: Mapping[str, float]
+    model: str,
+    candidates: Sequence[Candidate],
+    objective_name: str,
+    limits: Mapping[str, float],
+    scenario: str = DEFAULT_SCENARIO,
 ) -> Decision:
-    """Decide for one model; each candidate gets its verdict and its reason."""
-    objective = OBJECTIVES[objective_name]
+    """Decide for one model in one scenario; each candidate gets its verdict and its reason."""
+    objective_name = objective_in(scenario, objective_name)
+    decision = decide_among(model, candidates, OBJECTIVES[objective_name], limits)
+    decision.scenario, decision.objective = scenario, objective_name
+    if scenario != DEFAULT_SCENARIO:
+        decision.summary = f"{SCENARIO_WORDS[scenario]}: {decision.summary}"
+    return decision
+
+
+def objective_in(scenario: str, objective_name: str) -> str:
+    """What is wanted in a scenario. A latency is sought where the next request waits for the last one's
+    answer; elsewhere it is nobody's, or has its limits, and as many samples as possible are wanted.
+    """
+    is_latency = objective_name == "latency" and scenario != DEFAULT_SCENARIO
+    return "throughput" if is_latency else objective_name
+
+
+def decide_among(
+    model: str, candidates: Sequence[Candidate], objective: Objective, limits: Mapping[str, float]
+) -> Decision:
+    """Decide among the combinations of one model in one scenario."""
     measured = [c for c in candidates if c.row.status == "ok"]
     for candidate in candidates:
         candidate.reason = candidate.row.reason
@@ -150,10 +180,11 @@ def judge(candidate: Candidate, objective: Objective) -> None:
         flags = [flag for profile in candidate.row.rounds for flag in profile.flags]
         doubts = dict.fromkeys(flag.message for flag in flags if flag.code in TRUST_BREAKING_FLAGS)
         candidate.verdict, candidate.reason = "rejected", f"cannot be trusted: {'; '.join(doubts)}"
-    elif candidate.line.get(objective.column) is None:
-        candidate.verdict, candidate.reason = "rejected", f"{objective.words} was not measured"
     elif violated:
         candidate.verdict, candidate.reason = "rejected", "; ".join(f.text for f in violated)
+    elif candidate.line.get(objective.column) is None:
+        said = f"{objective.words} was not measured"
+        candidate.verdict, candidate.reason = "rejected", "; ".join([said, *(f.text for f in unproven)])
     elif unproven:
         candidate.verdict, candidate.reason = "unproven", "; ".join(f.text for f in unproven)
     else:
@@ -164,6 +195,8 @@ def check(candidate: Candidate, name: str, value: float) -> Finding:
     """How a candidate stands to one limit, with the evidence."""
     limit = LIMITS[name]
     line, unit = candidate.line, limit.unit
+    if limit.column in LATENCIES and not SCENARIOS[candidate.row.cell.scenario]:
+        return Finding(name, "met", "does not apply: offline, nobody waits for an answer")
     if limit.column == "accuracy_drop" and line.get("accuracy_drop") is None:
         return check_accuracy_without_labels(candidate, name, value)
     figure = line.get(limit.column)
@@ -172,10 +205,10 @@ def check(candidate: Candidate, name: str, value: float) -> Finding:
     if figure is None:
         return Finding(name, "unproven", f"{limit.column} was not measured")
     low, high = figure, figure
-    if limit.column in ("latency_p50_ms", "throughput_samples_per_s"):
-        # Throughput follows the time of a call, and has its relative doubt.
-        centre = line["latency_p50_ms"]
-        reach = line["latency_p50_ci_high_ms"] / centre
+    estimate = candidate.row.estimate
+    if limit.column in ("latency_p50_ms", "throughput_samples_per_s") and estimate:
+        # Throughput follows the pace, and has its relative doubt.
+        reach = estimate.interval()[1] / estimate.median_ms
         low, high = figure / reach, figure * reach
     overshoot = (value - figure if limit.is_minimum else figure - value) / max(abs(value), 1e-12)
     met = low >= value if limit.is_minimum else high <= value
@@ -328,9 +361,13 @@ def summarise(
     text = (
         f"Run {model} on {cell.device} with {cell.runtime}, {cell.optimization}, "
         f"batch size {chosen.row.batch_size}: "
-        f"{line['throughput_samples_per_s']:.4g} samples/s, p50 {line['latency_p50_ms']:.4g} ms "
-        f"({low:.4g} to {high:.4g})"
+        f"{line['throughput_samples_per_s']:.4g} samples/s"
     )
+    if cell.scenario == DEFAULT_SCENARIO:
+        text += f", p50 {line['latency_p50_ms']:.4g} ms ({low:.4g} to {high:.4g})"
+    elif cell.scenario == "server":
+        tails = {name: line.get(f"latency_{name}_ms") for name in ("p50", "p90", "p99")}
+        text += "".join(f", {name} {value:.4g} ms" for name, value in tails.items() if value)
     if line.get("accuracy") is not None:
         text += f", accuracy {line['accuracy']:.1%}"
     elif line.get("fidelity") is not None:
@@ -384,8 +421,8 @@ def contenders(
     They are the best that is proven to fit, what may still beat it or may yet be proven to fit, and the
     runner-up, so that the margin is not flattered either.
     """
-    objective = OBJECTIVES[objective_name]
-    decide("", candidates, objective_name, limits)
+    objective = OBJECTIVES[objective_in(candidates[0].row.cell.scenario, objective_name)]
+    decide_among("", candidates, objective, limits)
     pool = [c for c in candidates if c.row.status == "ok" and c.row.valid and c.line.get(objective.column)]
     pool = [c for c in pool if all(f.verdict != "violated" for f in c.findings)]
     if not pool:

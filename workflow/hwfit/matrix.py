@@ -193,6 +193,7 @@ class Plan:
         measurement = self.study.config.measurement
         sizes = self.rectangle(cell.device, cell.runtime) if batch_sizes is None else sorted(batch_sizes)
         reasons = {size: self.batch_sizes[cell].get(size, NOT_IN_MATRIX) for size in sizes}
+        is_server = cell.scenario == "server"
         return {
             "cell": asdict(cell),
             "round": round,
@@ -207,20 +208,21 @@ class Plan:
             "memory_limit_mb": device.memory_limit_mb,
             "measurement": measurement.model_dump(
                 mode="json",
-                include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds", "repeats"},
+                include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds", "repeats"}
+                | ({"server_seconds"} if is_server else set()),
             ),
             "profiles": PROFILES,
             "model_directory": model_directory(cell.model),
             "weights_directory": self.weights_directory(cell),
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
-        }
+        } | ({"limits_ms": self.latency_limits()} if is_server else {})
 
-    def latency_limits(self) -> str:
-        """The limits on percentiles of the latency in ms, by percentile, as JSON."""
+    def latency_limits(self) -> dict[str, float]:
+        """The limits on percentiles of the latency in ms, by percentile."""
         constraints = self.study.config.decision.constraints
         limits = {"0.9": constraints.latency_p90_ms, "0.99": constraints.latency_p99_ms}
-        return json.dumps({percentile: limit for percentile, limit in limits.items() if limit})
+        return {percentile: limit for percentile, limit in limits.items() if limit}
 
     def priority(self, cell: Cell, round: int) -> float:
         """Cells in an order that is random and the same each time, round after round.

@@ -30,7 +30,8 @@ def recommend(
     config = plan["study"]["config"]["decision"]
     limits = active_limits(config["constraints"])
     decisions = [
-        decide(model, group, config["objective"], limits) for model, group in by_model(candidates).items()
+        decide(model, group, config["objective"], limits, scenario)
+        for (model, scenario), group in by_question(candidates).items()
     ]
     table["verdict"] = [candidate.verdict for candidate in candidates]
     table["reason"] = [candidate.reason for candidate in candidates]
@@ -56,7 +57,7 @@ def nominate(
     config = plan["study"]["config"]["decision"]
     limits = active_limits(config["constraints"])
     chosen: dict[str, list[dict[str, Any]]] = {}
-    for group in by_model(candidates).values():
+    for group in by_question(candidates).values():
         for candidate in contenders(group, config["objective"], limits, MOST_CONTENDERS, CONTENDER_SHARE):
             cell = candidate.row.cell
             entry = {"cell": cell.__dict__, "batch_size": candidate.row.batch_size}
@@ -76,11 +77,12 @@ def make_candidates(rows: Sequence[Row], table: pd.DataFrame, plan: Mapping[str,
     return found
 
 
-def by_model(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
-    """The candidates of each model, in the order of the config."""
-    groups: dict[str, list[Candidate]] = {}
+def by_question(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[Candidate]]:
+    """The candidates of each model and scenario, as the config orders them: each has its own answer."""
+    groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault(candidate.row.cell.model, []).append(candidate)
+        cell = candidate.row.cell
+        groups.setdefault((cell.model, cell.scenario), []).append(candidate)
     return groups
 
 
@@ -94,6 +96,8 @@ def describe(decision: Decision, plan: Mapping[str, Any], inventories: Mapping[s
     chosen = decision.chosen
     return {
         "model": decision.model,
+        "scenario": decision.scenario,
+        "objective": decision.objective,
         "verdict": decision.verdict,
         "summary": decision.summary,
         "chosen": as_line(chosen),

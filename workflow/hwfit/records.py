@@ -38,6 +38,9 @@ TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "machine_changed")
 # leave out a round, on such grounds does not choose the answer.
 DISTURBANCE_FLAGS = ("foreign_load", "machine_changed")
 
+# What is not said where nothing else is meant.
+DEFAULT_SCENARIO = "single_stream"
+
 VERDICTS = ("chosen", "tied", "dominated", "rejected", "unproven", "not_measured")
 
 # reports/combinations.csv, in order: the name, what it is.
@@ -57,15 +60,17 @@ COLUMNS: dict[str, str] = {
     "flags": "codes, separated by spaces",
     "verdict": "one of: " + ", ".join(VERDICTS),
     "rounds": "fresh processes that measured this row",
-    "latency_p50_ms": "median time of a call",
+    "latency_p50_ms": "median time of a call; offline: between two; server: from arrival to answer",
     "latency_p50_ci_low_ms": "lower end of the median's 95% interval",
     "latency_p50_ci_high_ms": "upper end of the median's 95% interval",
     "latency_p90_ms": "90th percentile; empty when too few samples prove it",
     "latency_p99_ms": "99th percentile; empty when too few samples prove it",
-    "throughput_samples_per_s": "batch size over mean time of a call",
+    "throughput_samples_per_s": "batch size over mean time of a call; server: the highest rate that holds",
+    "throughput_ci_low_samples_per_s": "lower end of the throughput's 95% interval",
+    "throughput_ci_high_samples_per_s": "upper end of the throughput's 95% interval",
     "first_call_ms": "the first call at this batch size, compilation included",
     "load_s": "from files to a model that can be called",
-    "samples": "timed calls",
+    "samples": "timed calls; server: requests at that rate",
     "measured_s": "time spent in timed calls",
     "wall_s": "everything this row cost, after the model was loaded",
     "peak_memory_mb": "of the process on cpu, of the device elsewhere; counter reset for each batch size",
@@ -89,7 +94,7 @@ COLUMNS: dict[str, str] = {
 METRICS = tuple(
     name
     for name in list(COLUMNS)[list(COLUMNS).index("latency_p50_ms") :]
-    if name not in ("utilization", "energy_source", "cost_usd_per_million")
+    if name not in ("utilization", "energy_source", "cost_usd_per_million") and "throughput_ci" not in name
 )
 
 
@@ -113,7 +118,8 @@ class Cell:
         return "/".join((self.device, self.runtime, self.model, self.optimization, self.scenario))
 
     def __str__(self) -> str:
-        return f"{self.model} on {self.device} with {self.runtime}, {self.optimization}"
+        scenario = "" if self.scenario == DEFAULT_SCENARIO else f", {self.scenario}"
+        return f"{self.model} on {self.device} with {self.runtime}, {self.optimization}{scenario}"
 
 
 @dataclass(frozen=True)
@@ -152,11 +158,14 @@ class Profile:
         return Cell(self.model, self.device, self.runtime, self.optimization, self.scenario)
 
     @property
-    def median_ms(self) -> float:
-        """The median time of a call; only a profile that is ok has one."""
-        value = self.metrics["latency_p50_ms"]
-        assert value is not None
-        return value
+    def pace_ms(self) -> float | None:
+        """What rounds are compared by: the median time of a call, or in the scenario server the time between
+        two requests at the highest rate that holds; None where none does, or nothing was measured.
+        """
+        if self.scenario == "server":
+            rate = self.metrics.get("throughput_samples_per_s")
+            return 1e3 / rate if rate else None
+        return self.metrics.get("latency_p50_ms")
 
     @property
     def valid(self) -> bool:

@@ -232,6 +232,9 @@ class Exclusion(Section):
     device: DeviceName | None = Field(default=None, description="only on this device")
     runtime: RuntimeName | None = Field(default=None, description="only in this runtime")
     optimization: OptimizationName | None = Field(default=None, description="only with this optimization")
+    scenario: Annotated[str, OneOf(tuple(catalog.SCENARIOS))] | None = Field(
+        default=None, description="only in this scenario"
+    )
     batch_size: BatchSize | None = Field(default=None, description="only at this batch size")
 
 
@@ -270,11 +273,17 @@ class Measurement(Section):
         description="how often a batch size is sampled again because the machine was disturbed meanwhile; "
         "all attempts are kept, the last one counts",
     )
-    scenarios: Annotated[list[Annotated[str, OneOf(catalog.SCENARIOS)]], Field(min_length=1), Unique()] = (
-        Field(
-            default=["single_stream"],
-            description="how requests arrive; single_stream: the next when one is done",
-        )
+    scenarios: Annotated[
+        list[Annotated[str, OneOf(tuple(catalog.SCENARIOS))]], Field(min_length=1), Unique()
+    ] = Field(
+        default=["single_stream"],
+        description="how requests arrive; single_stream: the next when one is done; offline: all at once, "
+        "from the host's memory and back to it; server: at random (Poisson), at the highest rate that keeps "
+        "decision.constraints.latency_p90_ms and latency_p99_ms, the batch size being the most that one call "
+        "takes. Each has its own answer",
+    )
+    server_seconds: Seconds = Field(
+        default=60, description="most time of arrivals at one rate in the scenario server, s"
     )
     rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="fresh processes that measure every cell"
@@ -317,7 +326,9 @@ class Decision(Section):
     """What is wanted, and under which limits."""
 
     objective: Literal["throughput", "latency", "energy", "cost"] = Field(
-        default="throughput", description="what the recommended combination is best in"
+        default="throughput",
+        description="what the recommended combination is best in; latency means throughput in the scenarios "
+        "offline, where nobody waits, and server, where the limits say how long",
     )
     constraints: Constraints = Field(default=Constraints(), description="limits that it must meet")
 

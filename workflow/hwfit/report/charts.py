@@ -55,7 +55,9 @@ def build(rows: pd.DataFrame, limits: Mapping[str, Any], words: Language) -> dic
     draw = Drawing(rows, limits, words)
     charts: dict[str, Drawn | Grown] = {
         "pareto": draw.pareto(),
-        "throughput": draw.curve("throughput_samples_per_s", "throughput_low", "throughput_high"),
+        "throughput": draw.curve(
+            "throughput_samples_per_s", "throughput_ci_low_samples_per_s", "throughput_ci_high_samples_per_s"
+        ),
         "latency": draw.curve("latency_p50_ms", "latency_p50_ci_low_ms", "latency_p50_ci_high_ms"),
         "speedup": draw.speedup(),
         "lost": draw.lost(),

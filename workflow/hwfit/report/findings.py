@@ -30,13 +30,13 @@ def optimization_effects(rows: pd.DataFrame, words: Language) -> list[dict[str, 
     """
     effects = []
     compared = rows[rows["speedup"].notna()]
-    for (model, device, runtime, optimization), group in compared.groupby(
-        ["model", "device", "runtime", "optimization"], sort=False
+    for (question, device, runtime, optimization), group in compared.groupby(
+        ["question", "device", "runtime", "optimization"], sort=False
     ):
         kind, sentence = effect(group.sort_values("batch_size"), words)
         effects.append(
             {
-                "model": model,
+                "question": question,
                 "device": device,
                 "runtime": runtime,
                 "optimization": optimization,

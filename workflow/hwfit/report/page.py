@@ -31,6 +31,7 @@ DEFAULT_COLUMNS: tuple[str, ...] = (
     "device",
     "runtime",
     "optimization",
+    "scenario",
     "batch_size",
     "verdict",
     "status",
@@ -44,7 +45,7 @@ DEFAULT_COLUMNS: tuple[str, ...] = (
     "reason",
 )
 ENERGY_COLUMNS = ("energy_j_per_sample", "cost_usd_per_million")
-FILTER_COLUMNS = ("model", "device", "runtime", "optimization", "status", "verdict")
+FILTER_COLUMNS = ("model", "device", "runtime", "optimization", "scenario", "status", "verdict")
 
 
 def render(
@@ -70,11 +71,15 @@ def render(
         },
         goal=goal(recommendation, words),
         counts=counts(rows, recommendation, words),
-        cards=cards(recommendation, dict(zip(rows["model"], rows["task"], strict=True)), words),
+        cards=cards(recommendation, rows, words),
         models=values_of(rows, "model"),
-        measured_models=values_of(rows[rows["drawn"]], "model"),
+        measured_questions=values_of(rows[rows["drawn"]], "question"),
         legend=legend(rows),
-        filters={column: values_of(rows, column) for column in FILTER_COLUMNS},
+        filters={
+            column: values_of(rows, column)
+            for column in FILTER_COLUMNS
+            if column != "scenario" or rows["scenario"].nunique() > 1
+        },
         coverage=findings.coverage(rows, words) if len(rows) else None,
         validity=findings.validity(rows, words),
         devices=findings.environment(inventories, words),
@@ -86,6 +91,8 @@ def render(
 def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> dict[str, Any]:
     """What `report.js` reads."""
     shown = DEFAULT_COLUMNS + tuple(column for column in ENERGY_COLUMNS if rows[column].notna().any())
+    if rows["scenario"].nunique() == 1:
+        shown = tuple(column for column in shown if column != "scenario")
     return {
         "language": words.code,
         "columns": [

@@ -46,7 +46,7 @@ function element(tag, properties = {}, ...children) {
 const drawn = page.rows.filter((row) => row[at.drawn]);
 const views = {};
 const chosen = { device: new Set(), runtime: new Set(), optimization: new Set() };
-const modelSelect = document.getElementById("chart-model");
+const questionSelect = document.getElementById("chart-question");
 
 function tip(row) {
   const value = (name) => shown(name, row[at[name]]);
@@ -56,7 +56,7 @@ function tip(row) {
       : ` (${write.figure(row[at[low]])}–${write.figure(row[at[high]])})`;
   const told = {};
   for (const name of ["device", "runtime", "optimization", "batch_size"]) told[labels[name]] = value(name);
-  told[labels.throughput_samples_per_s] = value("throughput_samples_per_s") + range("throughput_low", "throughput_high");
+  told[labels.throughput_samples_per_s] = value("throughput_samples_per_s") + range("throughput_ci_low_samples_per_s", "throughput_ci_high_samples_per_s");
   told[labels.latency_p50_ms] = value("latency_p50_ms") + range("latency_p50_ci_low_ms", "latency_p50_ci_high_ms");
   told[labels.accuracy] = value("accuracy");
   told[labels.fidelity] = value("fidelity");
@@ -76,7 +76,7 @@ function matches(entry) {
 }
 
 function visibleRows() {
-  return drawn.filter((row) => row[at.model] === modelSelect.value).map(asDatum).filter(matches);
+  return drawn.filter((row) => row[at.question] === questionSelect.value).map(asDatum).filter(matches);
 }
 
 // Ticks on round numbers: 1-2-5 over decades, even steps where the range is short.
@@ -138,7 +138,7 @@ function draw() {
 }
 
 async function drawAll(turn) {
-  const model = modelSelect.value;
+  const question = questionSelect.value;
   const rows = visibleRows();
   document.getElementById("nothing-matches").hidden = rows.length > 0;
   for (const name of Object.keys(page.charts)) {
@@ -152,12 +152,12 @@ async function drawAll(turn) {
   for (const block of document.querySelectorAll("#charts .block")) {
     block.hidden = !block.querySelector("figure:not([hidden])");
   }
-  if (turn === wanted) document.documentElement.dataset.drawn = model;
+  if (turn === wanted) document.documentElement.dataset.drawn = question;
 }
 
 function tellDistrusted() {
   const distrusted = page.rows.filter(
-    (row) => row[at.model] === modelSelect.value && row[at.status] === "ok" && !row[at.drawn],
+    (row) => row[at.question] === questionSelect.value && row[at.status] === "ok" && !row[at.drawn],
   ).length;
   document.getElementById("charts-note").textContent = distrusted
     ? words.not_drawn[distrusted === 1 ? "one" : "other"].replace("{count}", whole.format(distrusted))
@@ -168,7 +168,7 @@ const EFFECTS_SHOWN = 6;
 const moreEffects = document.getElementById("more-effects");
 
 function tellEffects() {
-  const told = page.effects.filter((effect) => effect.model === modelSelect.value && matches(effect));
+  const told = page.effects.filter((effect) => effect.question === questionSelect.value && matches(effect));
   const limit = moreEffects.dataset.all ? told.length : EFFECTS_SHOWN;
   const lines = told.slice(0, limit).map((effect) => {
     const line = element("li", { className: effect.kind });
@@ -184,7 +184,7 @@ function tellEffects() {
 }
 
 function startCharts() {
-  modelSelect.addEventListener("change", draw);
+  questionSelect.addEventListener("change", draw);
   for (const chip of document.querySelectorAll(".chips button")) {
     chip.addEventListener("click", () => {
       const values = chosen[chip.dataset.column];
@@ -336,10 +336,10 @@ function selectIn(select, value) {
   select.dispatchEvent(new Event("change"));
 }
 
-for (const link of document.querySelectorAll("a[data-model]")) {
+for (const link of document.querySelectorAll("a[data-value]")) {
   link.addEventListener("click", () => {
     const isChart = link.getAttribute("href") === "#charts";
-    selectIn(isChart ? modelSelect : document.querySelector('.table-filters [data-column="model"]'), link.dataset.model);
+    selectIn(isChart ? questionSelect : document.querySelector('.table-filters [data-column="model"]'), link.dataset.value);
   });
 }
 
@@ -360,4 +360,4 @@ follow();
 
 startTable();
 document.documentElement.dataset.ready = "yes";
-if (modelSelect) startCharts();
+if (questionSelect) startCharts();

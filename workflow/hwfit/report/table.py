@@ -17,8 +17,7 @@ IDENTITY = ("model", "device", "runtime", "optimization", "scenario", "batch_siz
 
 # What the charts need beside the table's own columns.
 DERIVED = (
-    "throughput_low",
-    "throughput_high",
+    "question",
     "speedup",
     "speedup_low",
     "speedup_high",
@@ -68,20 +67,25 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
         rows[f"latency_{name}_ms"].where(lambda values: values > 0)
         for name in ("p50", "p50_ci_low", "p50_ci_high")
     )
+    # What has an answer of its own: a model, and where there are several, how its requests arrive.
+    scenarios = rows["scenario"].str.replace("_", " ")
+    derived["question"] = rows["model"] + (" · " + scenarios if scenarios.nunique() > 1 else "")
     derived["drawn"] = (rows["status"] == "ok") & rows["valid"] & p50.notna() & (rows["batch_size"] > 0)
 
-    # The interval is the median's; the mean that throughput is made of carries the same relative width.
-    derived["throughput_low"] = rows["throughput_samples_per_s"] * p50 / high
-    derived["throughput_high"] = rows["throughput_samples_per_s"] * p50 / low
-
+    # Between answers to requests at random a latency is no measure of speed: there, it is the rate.
+    is_server = rows["scenario"] == "server"
+    pace, low, high = (
+        values.where(~is_server, 1 / rows[f"throughput_{name}samples_per_s"])
+        for values, name in ((p50, ""), (low, "ci_high_"), (high, "ci_low_"))
+    )
     key = ["model", "device", "runtime", "scenario", "batch_size"]
-    measured = pd.concat([rows[key], p50.rename("p50"), low.rename("low"), high.rename("high")], axis=1)
+    measured = pd.concat([rows[key], pace.rename("pace"), low.rename("low"), high.rename("high")], axis=1)
     is_baseline = derived["drawn"] & (rows["optimization"] == BASELINE)
     baselines = measured[is_baseline].drop_duplicates(key)
     base = measured[key].merge(baselines, on=key, how="left").set_index(rows.index)
     optimized = derived["drawn"] & ~is_baseline
     # The widest ratio that both intervals allow: rather too wide than too sure.
-    derived["speedup"] = (base["p50"] / p50).where(optimized)
+    derived["speedup"] = (base["pace"] / pace).where(optimized)
     derived["speedup_low"] = (base["low"] / high).where(optimized)
     derived["speedup_high"] = (base["high"] / low).where(optimized)
 
@@ -118,7 +122,7 @@ def identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def in_reading_order(rows: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """Models as they came; in each the chosen row first, then by verdict, then best first."""
+    """Questions as they came; in each the chosen row first, then by verdict, then best first."""
     ranks = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
     if objective in LOWER_IS_BETTER:
         score = rows[LOWER_IS_BETTER[objective]]
@@ -126,12 +130,12 @@ def in_reading_order(rows: pd.DataFrame, objective: str) -> pd.DataFrame:
         score = -rows[HIGHER_IS_BETTER["throughput"]]
     order = pd.DataFrame(
         {
-            "model": pd.factorize(rows["model"])[0],
+            "question": pd.factorize(rows["question"])[0],
             "pick": rows["standing"] != "pick",
             "verdict": rows["verdict"].map(ranks).fillna(len(ranks)),
             "score": score,
         }
-    ).sort_values(["model", "pick", "verdict", "score"], kind="stable", na_position="last")
+    ).sort_values(["question", "pick", "verdict", "score"], kind="stable", na_position="last")
     return rows.loc[order.index].reset_index(drop=True)
 
 
@@ -145,7 +149,7 @@ def as_json(rows: pd.DataFrame) -> list[list[Any]]:
     columns = []
     for name in (*COLUMNS, *DERIVED):
         values = rows[name].tolist()
-        if name in TEXT_COLUMNS or name in ("valid", "drawn", "standing"):
+        if name in TEXT_COLUMNS or name in ("valid", "drawn", "standing", "question"):
             columns.append(values)
         elif name in COUNT_COLUMNS:
             columns.append([None if value != value else round(value) for value in values])

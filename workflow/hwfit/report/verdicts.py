@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from hwfit.report import numbers
@@ -30,7 +31,9 @@ class Card:
     """All that a model's card shows."""
 
     model: str
+    question: str
     task: str
+    scenario: str
     verdict: str
     badge: str
     headline: Markup
@@ -43,22 +46,26 @@ class Card:
     launch: Mapping[str, str] | None = None
 
 
-def cards(recommendation: Mapping[str, Any], tasks: Mapping[str, str], words: Language) -> list[Card]:
-    """A card for each model of the recommendation; `tasks` gives each model's task."""
-    return [
-        card(entry, recommendation, tasks.get(str(entry.get("model"))) or "", words)
-        for entry in recommendation.get("models") or []
-    ]
+def cards(recommendation: Mapping[str, Any], rows: pd.DataFrame, words: Language) -> list[Card]:
+    """A card for each answer of the recommendation: of a model, in a scenario. `rows` tell its task."""
+    return [card(entry, recommendation, rows, words) for entry in recommendation.get("models") or []]
 
 
-def card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], task: str, words: Language) -> Card:
-    """The card of one model."""
+def card(
+    entry: Mapping[str, Any], recommendation: Mapping[str, Any], rows: pd.DataFrame, words: Language
+) -> Card:
+    """The card of one answer."""
+    model, scenario = str(entry.get("model", "")), text(entry.get("scenario"))
+    own = rows[rows["model"] == model]
+    if scenario:
+        own = own[own["scenario"] == scenario]
+    task, question = (own[column].iloc[0] if len(own) else "" for column in ("task", "question"))
     chosen = entry.get("chosen") or {}
     verdict = str(entry.get("verdict"))
     if not chosen or verdict not in ("chosen", "provisional"):
         verdict = "none"
     tied, misses = entry.get("tied") or [], entry.get("nearest_misses") or []
-    objective = str(recommendation.get("objective", "throughput"))
+    objective = str(entry.get("objective") or recommendation.get("objective", "throughput"))
     if verdict == "none":
         # The misses are listed with what each breaks; beside them only the advice says something new.
         told = entry.get("advice") if misses and "advice" in entry else entry.get("summary")
@@ -76,7 +83,9 @@ def card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], task: str,
     elif misses:
         others, title = [missed(row, objective, words) for row in misses], words("verdict.nearest_misses")
     return Card(
-        model=str(entry.get("model", "")),
+        model=model,
+        question=question,
+        scenario=(words.find("scenarios", scenario) or scenario) if question != model else "",
         task=words.find("tasks", task) or task,
         verdict="tied" if verdict == "chosen" and tied else verdict,
         badge=badge(verdict, entry, words),
@@ -126,11 +135,9 @@ def key_figures(
     """Speed with its interval, then at once what it costs in accuracy, then memory, energy and price."""
     p50, low, high = (number(row.get(f"latency_{name}_ms")) for name in ("p50", "p50_ci_low", "p50_ci_high"))
     rate = number(row.get("throughput_samples_per_s"))
-    rate_range = latency_range = ""
-    if p50 and low and high:
-        latency_range = numbers.interval(low, high)
-        if rate:
-            rate_range = numbers.interval(rate * p50 / high, rate * p50 / low)
+    least, most = (number(row.get(f"throughput_ci_{end}_samples_per_s")) for end in ("low", "high"))
+    latency_range = numbers.interval(low, high) if low and high else ""
+    rate_range = numbers.interval(least, most) if least and most else ""
 
     def make(name: str, value: str, note: str = "", objective_name: str = "") -> Figure:
         return Figure(

@@ -22,7 +22,8 @@ class Job:
     """A cell in one round, with what its fingerprints are made of.
 
     `limits_ms`, a latency by its percentile ("0.9"), is no part of them: sampling goes on until it can
-    tell whether they are met, and figures that were sampled for other limits stay true.
+    tell whether they are met, and figures that were sampled for other limits stay true. It is one in the
+    scenario server, whose figure is the highest rate that keeps them.
     """
 
     cell: Cell
@@ -55,6 +56,11 @@ class Job:
             | {"passes": tuple(data["passes"]), "batch_sizes": tuple(sorted(data["batch_sizes"]))}
             | {name: Path(data[name]) for name in paths}
         )
+
+    @property
+    def searched_limits(self) -> Mapping[str, float] | None:
+        """The limits, where what is measured depends on them."""
+        return dict(self.limits_ms) if self.cell.scenario == "server" else None
 
     def path(self, batch_size: int) -> Path:
         """Where the profile of a batch size lies."""
@@ -93,7 +99,7 @@ class Job:
         )
         # How long to wait for a worker, and how often to try again, change no figure.
         settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
-        how = (PROTOCOL_VERSION, settings, self.cell.scenario)
+        how = (PROTOCOL_VERSION, settings, self.cell.scenario, self.searched_limits)
         return {
             "subject": fingerprint(*subject),
             "protocol": fingerprint(*how),

@@ -22,17 +22,15 @@ from typing import Any, TextIO
 import numpy as np
 
 from hwfit.records import DISTURBANCE_FLAGS, Flag, Profile, without_non_finite, write_bytes, write_json
-from hwfit.worker import host, outputs, runtimes, sampling
+from hwfit.worker import host, outputs, runtimes, sampling, scenarios
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.job import Job, read_card
+from hwfit.worker.scenarios import Scenario, Series
 from hwfit.worker.supervisor import is_out_of_memory, now
 
 WARM_UP_SECONDS = 5.0
-DRIFT_LIMIT = 0.2
-# Fewer independent samples than this in a longer series: what disturbs it lasts too long to average out.
-FEW_EFFECTIVE_SAMPLES = 20
 # How much longer than usual the quickest call on inputs never seen before may take.
 MEMORY_RATIO = 3.0
 CONVICTING_CALLS = 16
@@ -120,7 +118,8 @@ class Bench:
         session, job = self.session, self.job
         began = time.perf_counter()
         data = self.read_data()
-        placed = [session.place(batch) for batch in data.buffers(batch_size)]
+        batches = data.buffers(batch_size)
+        placed = [session.place(batch) for batch in batches]
         output, first_call_s = self.timed_run(placed[0])
         self.require_placement(output)
         # Accuracy does not change from process to process: the first round settles it.
@@ -131,32 +130,36 @@ class Bench:
             output, seconds = self.timed_run(inputs)
             expected.append(session.fetch(output))
             earlier.append(seconds)
+        kind = scenarios.load(job.cell.scenario)
+        scenario = kind(job, session, batches, placed, expected, self.alive)
         # The evaluation set is not the model's memory: it goes before the counter starts.
-        del data, output
+        del data, output, batches
         host.give_memory_back()
         host.reset_process_peak()
         session.reset_peak_memory()
-        steady_after, is_steady = sampling.warm_up(session.run, placed, WARM_UP_SECONDS, earlier)
-        attempts = self.attempt_until_undisturbed(placed, expected)
+        steady_after, is_steady = scenario.warm_up(WARM_UP_SECONDS, earlier)
+        attempts = self.attempt_until_undisturbed(scenario)
         attempt = attempts[-1]
         peak_bytes = session.peak_memory_bytes()
         if peak_bytes is None:
             peak_bytes = host.process_peak_bytes()
-        self.require_no_memory_of_inputs(batch_size, placed, float(np.median(attempt.durations)))
+        series = attempt.series
+        self.require_no_memory_of_inputs(batch_size, placed, series.call_s)
 
-        figures, flags = self.sampled_figures(attempt.durations, batch_size)
+        figures, flags, details = scenario.figures(series)
         flags += attempt.conditions.flags()
         if is_steady is None:
             said = f"only {steady_after} calls in {WARM_UP_SECONDS:g} s: too few to tell that it was over"
             flags.append(Flag("warm_up_unproven", said))
         elif not is_steady:
             flags.append(Flag("unsteady", f"times still fell after {WARM_UP_SECONDS:g} s of warm-up"))
-        interval = sampling.median_interval(attempt.durations)
-        relative = interval.relative_half_width(float(np.median(attempt.durations)))
         samples_path = job.path(batch_size).with_suffix(".npz")
-        write_samples(samples_path, [a.durations for a in attempts])
+        write_samples(samples_path, [a.series.durations for a in attempts])
         weights = read_card(job.weights_directory)
         metrics = figures | {
+            "throughput_samples_per_s": series.throughput,
+            "samples": len(series.durations),
+            "measured_s": series.measured_s,
             "first_call_ms": first_call_s * 1e3,
             "load_s": self.load_s,
             "peak_memory_mb": peak_bytes / 1e6,
@@ -177,15 +180,15 @@ class Bench:
             details={
                 "import_s": self.import_s,
                 "warm_up_calls": steady_after,
-                "effective_samples": interval.effective_samples,
-                "median_standard_error": relative / sampling.LOOK_QUANTILE,
                 "samples_file": samples_path.name,
                 "conditions": attempt.conditions.figures(),
                 "attempts": [a.summary() for a in attempts],
-            },
+            }
+            | details
+            | series.details,
         )
 
-    def attempt_until_undisturbed(self, placed: list[Any], expected: list[np.ndarray]) -> list[Attempt]:
+    def attempt_until_undisturbed(self, scenario: Scenario) -> list[Attempt]:
         """Sample, and sample again where the machine was disturbed, as often as the config allows.
 
         Only what happened around the calls is ground for another attempt, never their times: to throw
@@ -205,53 +208,15 @@ class Bench:
             gc.disable()
             try:
                 with Conditions(self.reference_kernel) as conditions:
-                    durations, timed = sampling.sample(self.session.run, placed, rule)
+                    series = scenario.sample(rule)
             finally:
                 gc.enable()
-            for got, wanted in zip(timed, expected, strict=True):
-                if got is not None:
-                    outputs.require_same(self.session.fetch(got), wanted)
-            attempts.append(Attempt(durations, conditions))
+            for got, wanted in series.answers:
+                outputs.require_same(got, wanted)
+            attempts.append(Attempt(series, conditions))
             if not any(flag.code in DISTURBANCE_FLAGS for flag in conditions.flags()):
                 break
         return attempts
-
-    def sampled_figures(
-        self, durations: np.ndarray, batch_size: int
-    ) -> tuple[dict[str, float | None], list[Flag]]:
-        """What the timed calls say, and what they do not prove."""
-        flags = []
-        median = float(np.median(durations))
-        interval = sampling.median_interval(durations)
-        third = len(durations) // 3
-        if third >= 5:
-            drift = float(np.median(durations[-third:]) / np.median(durations[:third]) - 1)
-            if abs(drift) > DRIFT_LIMIT:
-                flags.append(Flag("drift", f"the last third took {drift:+.0%} against the first", drift))
-        relative = interval.relative_half_width(median)
-        wanted = self.job.measurement["relative_ci"]
-        if not interval.proven or relative > wanted:
-            flags.append(Flag("wide_interval", f"±{relative:.1%}, asked for ±{wanted:.1%}", relative))
-        if interval.effective_samples < FEW_EFFECTIVE_SAMPLES <= len(durations):
-            worth = interval.effective_samples
-            said = f"{len(durations)} calls that hang together are worth {worth:.0f} independent ones"
-            flags.append(Flag("correlated", said, worth))
-        figures: dict[str, float | None] = {
-            "latency_p50_ms": median * 1e3,
-            "latency_p50_ci_low_ms": interval.low * 1e3,
-            "latency_p50_ci_high_ms": interval.high * 1e3,
-            "throughput_samples_per_s": batch_size / float(durations.mean()),
-            "samples": len(durations),
-            "measured_s": float(durations.sum()),
-        }
-        for percentile in (0.90, 0.99):
-            value = sampling.proven_percentile(durations, percentile)
-            name = f"p{percentile * 100:.0f}"
-            figures[f"latency_{name}_ms"] = None if value is None else value * 1e3
-            if value is None:
-                needed = sampling.samples_that_prove(percentile)
-                flags.append(Flag(f"{name}_unproven", f"{len(durations)} samples, {needed} prove it"))
-        return figures, flags
 
     def require_placement(self, output: Any) -> None:
         """Raises Incorrect where the outputs do not lie on the device that was asked for."""
@@ -345,16 +310,16 @@ class Bench:
 
 @dataclass
 class Attempt:
-    """One series of timed calls, in seconds and in order, and the conditions it ran under."""
+    """What was timed, and the conditions it ran under."""
 
-    durations: np.ndarray
+    series: Series
     conditions: Conditions
 
     def summary(self) -> dict[str, Any]:
         """What the record keeps of it; the samples are in the file beside."""
         return {
-            "latency_p50_ms": float(np.median(self.durations)) * 1e3,
-            "samples": len(self.durations),
+            "latency_p50_ms": float(np.median(self.series.durations)) * 1e3,
+            "samples": len(self.series.durations),
             "flags": [flag.code for flag in self.conditions.flags()],
             "foreign_load": self.conditions.load.foreign,
             "reference_change": self.conditions.change,

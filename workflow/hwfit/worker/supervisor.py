@@ -327,9 +327,9 @@ def main(job_text: str, attempts_path: Path) -> int:
     for polite in (signal.SIGTERM, signal.SIGINT):
         signal.signal(polite, lambda number, _: sys.exit(128 + number))
     started = time.monotonic()
-    # Not in the job itself: what is measured does not depend on them, so a new limit is no new job.
+    # Not in the job itself where what is measured does not depend on them: a new limit is no new job.
     limits = json.loads(os.environ.get("HWFIT_LIMITS_MS", "{}"))
-    job = Job.from_dict(json.loads(job_text) | {"limits_ms": limits})
+    job = Job.from_dict({"limits_ms": limits} | json.loads(job_text))
     supervise(job, Attempts(attempts_path))
     for batch_size in job.batch_sizes:
         try:

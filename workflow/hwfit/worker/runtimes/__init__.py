@@ -51,6 +51,9 @@ class Request:
 class Session(ABC):
     """A model loaded on a device, ready to be called."""
 
+    # Whether the device works while the host goes on, so that several calls can be under way.
+    is_asynchronous = False
+
     @abstractmethod
     def place(self, batch: Batch) -> Any:
         """Copy a batch (arrays in torch's layout, first axis the samples) to where `run` takes it from."""
@@ -62,6 +65,14 @@ class Session(ABC):
     @abstractmethod
     def fetch(self, output: Any) -> np.ndarray:
         """Copy the outputs of `run` to a float32 array, first axis the samples."""
+
+    def start(self, placed: Any) -> Any:
+        """Start a call whose outputs `finish` waits for; where the host cannot go on meanwhile, `run`."""
+        return self.run(placed)
+
+    def finish(self, started: Any) -> np.ndarray:
+        """Wait for a call that was started, and copy its outputs to a float32 array."""
+        return self.fetch(started)
 
     @abstractmethod
     def accelerator_of(self, output: Any) -> str:

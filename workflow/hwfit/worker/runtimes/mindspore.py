@@ -31,6 +31,7 @@ class MindSporeSession(Session):
         if request.threads:
             ms.set_context(runtime_num_threads=request.threads)
         self.accelerator = request.accelerator
+        self.is_asynchronous = request.accelerator != "cpu"
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: Any = None
         self.cell = models.mindspore_cell(request.source, request.weights)
@@ -64,6 +65,9 @@ class MindSporeSession(Session):
         output = self.cell(*placed)
         ms.runtime.synchronize()
         return output
+
+    def start(self, placed: list[Any]) -> Any:
+        return self.cell(*placed)
 
     def fetch(self, output: Any) -> np.ndarray:
         return output.astype(ms.float32).asnumpy()

@@ -77,6 +77,9 @@ class TensorFlowSession(Session):
             tf.test.experimental.sync_devices()
         return output
 
+    def start(self, placed: list[Any]) -> Any:
+        return self.graph(*placed)
+
     def fetch(self, output: Any) -> np.ndarray:
         return tf.cast(output, tf.float32).numpy()
 

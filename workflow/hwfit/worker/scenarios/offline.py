@@ -1,0 +1,45 @@
+"""Offline: all samples are there, and how soon they are all done is what counts.
+
+A duration is the time between two finished calls, each from arrays in the host's memory to outputs in the
+host's memory: a batch job has to bring its inputs to the device and its answers back. A device that works
+while the host goes on (an accelerator) has several calls in flight, so that it never waits for the host.
+Percentiles are left out: nobody waits for a single answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hwfit.worker.scenarios.single_stream import SingleStream
+
+
+class Offline(SingleStream):
+    """Calls in a pipeline that is as long as there are distinct inputs; of length one on a CPU."""
+
+    keeps_batches = True
+    percentiles = ()
+    started: deque[Any]
+
+    @property
+    def call(self) -> Callable[[Any], Any]:
+        return self.start_and_finish
+
+    def start_and_finish(self, batch: Any) -> np.ndarray:
+        """Start a call, and finish the oldest that is under way: with these inputs too, a turn before."""
+        self.started.append(self.session.start(self.session.place(batch)))
+        return self.session.finish(self.started.popleft())
+
+    def inputs(self) -> Sequence[Any]:
+        ahead = self.batches if self.session.is_asynchronous else ()
+        self.started = deque(self.session.start(self.session.place(batch)) for batch in ahead)
+        return self.batches
+
+    def fetched(self, output: Any) -> np.ndarray:
+        return output
+
+
+SCENARIO = Offline
