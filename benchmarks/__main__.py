@@ -175,7 +175,7 @@ def aa(project: Project) -> dict[str, Any]:
     medians, errors = [], []
     for number in range(AA_PROCESSES):
         profile = project.measure(1, [1]).profiles[1]
-        medians.append(profile.median_ms)
+        medians.append(profile.pace_ms)
         errors.append(profile.details["median_standard_error"])
         print(f"A/A process {number + 1} of {AA_PROCESSES}", flush=True)
     different = told_apart(medians, errors)

@@ -38,20 +38,19 @@ def make_candidate(
     device: str = "cpu",
     model: str = "net",
     task: str = "classification",
+    scenario: str = "single_stream",
     samples_ms: Any = None,
     **line: Any,
 ) -> Candidate:
     """A candidate with coherent figures; anything of its line can be set by name."""
-    cell = Cell(model, device, "torch", optimization, "single_stream")
+    cell = Cell(model, device, "torch", optimization, scenario)
     base: dict[str, Any] = dict.fromkeys(COLUMNS) | {"model": model, "task": task, "batch_size": batch_size}
     base |= {"device": device, "runtime": "torch", "optimization": optimization, "status": status}
     if status != "ok":
         return Candidate(RowWithSamples(cell, batch_size, status, reason), base | line, passes or 0, price)
     if samples_ms is None:
         samples_ms = np.full(samples, p50_ms)
-    profile = Profile(
-        model, device, "torch", optimization, "single_stream", batch_size, 0, "ok", flags=list(flags)
-    )
+    profile = Profile(model, device, "torch", optimization, scenario, batch_size, 0, "ok", flags=list(flags))
     estimate = Estimate(p50_ms, relative_error, 1000)
     row = RowWithSamples(
         cell,
@@ -65,6 +64,7 @@ def make_candidate(
     low, high = estimate.interval()
     base |= {
         "latency_p50_ms": p50_ms,
+        "scenario": scenario,
         "latency_p50_ci_low_ms": low,
         "latency_p50_ci_high_ms": high,
         "throughput_samples_per_s": batch_size / p50_ms * 1e3,

@@ -292,3 +292,25 @@ def test_calls_over_the_limit_that_come_in_one_run_prove_less():
 
 def test_an_estimate_without_degrees_to_spare_is_wide():
     assert Estimate(10, 0.05, 2).interval()[1] > Estimate(10, 0.05, 100).interval()[1]
+
+
+def test_a_batch_job_has_no_latency_to_keep():
+    candidate = make_candidate("slow", p50_ms=500, scenario="offline")
+    decision = decide("net", [candidate], "latency", {"latency_p90_ms": 50}, "offline")
+    assert decision.chosen is candidate
+    assert decision.objective == "throughput"
+
+
+def test_a_server_is_judged_by_the_rate_it_holds():
+    quick = make_candidate("quick", p50_ms=5, scenario="server", throughput_samples_per_s=100.0)
+    busy = make_candidate("busy", p50_ms=2, scenario="server", throughput_samples_per_s=400.0)
+    decision = decide("net", [quick, busy], "latency", {}, "server")
+    assert decision.objective == "throughput"
+    assert decision.scenario == "server"
+    assert decision.chosen is not None
+
+
+def test_a_latency_is_still_what_counts_where_one_user_waits():
+    fast, large = make_candidate("fast", p50_ms=5), make_candidate("large", p50_ms=6, batch_size=8)
+    assert decide("net", [fast, large], "latency", {}).chosen is fast
+    assert decide("net", [fast, large], "throughput", {}).chosen is large

@@ -22,7 +22,10 @@ class Offline(SingleStream):
 
     keeps_batches = True
     percentiles = ()
-    started: deque[Any]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.started: deque[Any] = deque()
 
     @property
     def call(self) -> Callable[[Any], Any]:
@@ -34,6 +37,9 @@ class Offline(SingleStream):
         return self.session.finish(self.started.popleft())
 
     def inputs(self) -> Sequence[Any]:
+        # What the last series left under way would delay the first calls of this one.
+        while self.started:
+            self.session.finish(self.started.popleft())
         ahead = self.batches if self.session.is_asynchronous else ()
         self.started = deque(self.session.start(self.session.place(batch)) for batch in ahead)
         return self.batches
