@@ -30,10 +30,11 @@ def test_shipped_studies_are_valid(path: Path) -> None:
     assert study.config.matrices
 
 
-def test_the_examples_are_the_three_that_the_readme_names() -> None:
+def test_the_examples_are_the_four_that_the_readme_names() -> None:
     assert {path.name for path in (OWN / "examples").iterdir()} == {
         "all-devices.yaml",
         "full.yaml",
+        "scenarios.yaml",
         "smoke.yaml",
     }
 

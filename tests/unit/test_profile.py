@@ -266,7 +266,7 @@ def test_slow_times_are_no_ground_for_another_attempt(tmp_path, monkeypatch):
 
         def run(self, placed):
             self.calls += 1
-            time.sleep(0.0005 if self.calls < 150 else 0.002)
+            time.sleep(0.0003 * 1.01**self.calls)
             return super().run(placed)
 
     measurement = MEASUREMENT | {"repeats": 3, "min_seconds": 0.3, "max_seconds": 0.3}

@@ -23,14 +23,14 @@ def autoregressive(generator, coefficient):
     return CALL_MS * (1 + 0.1 * series)
 
 
-def bursty(generator):
-    """A quarter of the time in bursts of 50 ms on average, a twentieth of the minimum time, 30% slower."""
+def bursty(generator, calls):
+    """A quarter of the time in bursts of so many calls on average, 30% slower."""
     series = CALL_MS * (1 + 0.05 * generator.standard_normal(LENGTH))
-    position = int(generator.exponential(15))
+    position = int(generator.exponential(3 * calls))
     while position < LENGTH:
-        length = max(1, int(generator.exponential(5)))
+        length = max(1, int(generator.exponential(calls)))
         series[position : position + length] *= 1.3
-        position += length + int(generator.exponential(15))
+        position += length + int(generator.exponential(3 * calls))
     return series
 
 
@@ -40,7 +40,10 @@ SERIES = {
     "heavy-tailed": (lambda g: CALL_MS * np.exp(0.05 * g.standard_t(2, LENGTH)), CALL_MS, 0.93),
     "ar 0.3": (lambda g: autoregressive(g, 0.3), CALL_MS, 0.90),
     "ar 0.6": (lambda g: autoregressive(g, 0.6), CALL_MS, 0.90),
-    "bursts": (bursty, None, 0.90),
+    "bursts of 50 ms": (lambda g: bursty(g, 5), None, 0.90),
+    "bursts of 250 ms": (lambda g: bursty(g, 25), None, 0.90),
+    "bursts of 500 ms": (lambda g: bursty(g, 50), None, 0.90),
+    "bursts of 900 ms": (lambda g: bursty(g, 90), None, 0.90),
 }
 
 
@@ -55,6 +58,10 @@ def sampled(series_ms, rule):
     return sampling.sample(run, [None], rule, clock=lambda: elapsed[0])[0] * 1e3
 
 
+def interval_of(samples_ms):
+    return median_interval(samples_ms, samples_ms.sum() / 1e3)
+
+
 @pytest.mark.parametrize("name", SERIES)
 def test_interval_covers_the_true_median_with_the_stopping_rule_in_force(name):
     make, truth, least = SERIES[name]
@@ -63,18 +70,25 @@ def test_interval_covers_the_true_median_with_the_stopping_rule_in_force(name):
         truth = float(np.median(np.concatenate([make(generator) for _ in range(300)])))
     covered = 0
     for _ in range(TRIALS):
-        interval = median_interval(sampled(make(generator), RULE))
+        interval = interval_of(sampled(make(generator), RULE))
         covered += interval.low <= truth <= interval.high
     assert covered / TRIALS >= least
 
 
 def test_correlated_samples_are_worth_fewer_independent_ones():
     generator = np.random.default_rng(0)
-    independent = median_interval(CALL_MS * (1 + 0.1 * generator.standard_normal(LENGTH)))
-    correlated = median_interval(autoregressive(generator, 0.9))
-    assert independent.effective_samples > 0.7 * LENGTH
-    assert correlated.effective_samples < 0.2 * LENGTH
-    assert correlated.high - correlated.low > 2 * (independent.high - independent.low)
+    independent = interval_of(CALL_MS * (1 + 0.1 * generator.standard_normal(LENGTH)))
+    correlated = interval_of(autoregressive(generator, 0.9))
+    assert independent.independent_samples > 0.7 * LENGTH
+    assert correlated.independent_samples < 0.2 * LENGTH
+
+
+def test_a_series_without_a_burst_promises_no_more_than_its_time():
+    quiet = CALL_MS * (1 + 0.1 * np.random.default_rng(0).standard_normal(1000))
+    short, long = median_interval(quiet, 0.5), median_interval(quiet, 50.0)
+    assert short.effective_samples == pytest.approx(0.5 / sampling.BURST_SECONDS)
+    assert long.effective_samples == long.independent_samples
+    assert short.high - short.low > 3 * (long.high - long.low)
 
 
 def test_sampling_takes_the_minimum_time_even_when_nothing_varies():
@@ -123,7 +137,7 @@ def test_a_percentile_is_given_only_when_enough_samples_prove_it(percentile, nee
 
 
 def test_few_samples_prove_no_interval():
-    interval = median_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    interval = interval_of(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
     assert not interval.proven
     assert (interval.low, interval.high) == (1.0, 5.0)
 

@@ -14,7 +14,7 @@ from typing import Any
 from hwfit.records import Cell, Profile, RecordError, fingerprint, profile_path, read_json, read_profile
 
 # Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -95,14 +95,18 @@ class Server(Scenario):
             probes.append((rate, arrivals, verdict))
             return verdict == "met"
 
-        floor = LOWEST_LOAD / self.call_s[self.sizes[0]]
+        # Below the second, too few requests come to prove that a limit is kept.
+        needed = max(sampling.samples_that_prove(percentile) for percentile, _ in self.limits_s)
+        provable = needed / self.job.measurement["server_seconds"]
+        floor = max(LOWEST_LOAD / self.call_s[self.sizes[0]], provable)
         first = predicted_rate(self.call_s, self.limits_s)
         good, bad = highest_rate(holds, max(first, floor), floor)
-        _, arrivals, _ = max(
+        rate, arrivals, _ = max(
             (probe for probe in probes if probe[0] == good or not good),
             key=lambda probe: probe[0] if good else -probe[0],
         )
         details = {
+            "rate_per_s": rate,
             "rate_that_holds_per_s": good,
             "rate_that_does_not_per_s": bad if math.isfinite(bad) else None,
             "predicted_rate_per_s": first,
@@ -121,12 +125,14 @@ class Server(Scenario):
     def arrivals(self, rate: float, min_seconds: float) -> Arrivals:
         """Requests at one rate: as many as it takes to prove a p99, or as the time allows."""
         wanted = max(REQUESTS, math.ceil(rate * min_seconds))
-        requests = max(FEWEST_REQUESTS, min(wanted, int(rate * self.job.measurement["server_seconds"])))
+        # Rounded up, since at the lowest rate not one request is to spare.
+        most = math.ceil(rate * self.job.measurement["server_seconds"] - 1e-9)
+        requests = max(FEWEST_REQUESTS, min(wanted, most))
         longest = max(limit for _, limit in self.limits_s)
         # Far more than may wait in time, and enough of them that the percentiles are lost.
         most_waiting = max(4 * self.sizes[-1], math.ceil(4 * rate * longest), math.ceil(0.15 * requests))
-        most = len(next(iter(self.samples.values())))
-        return serve(self.answer, most, self.sizes[-1], rate, requests, most_waiting, self.job.round + 1)
+        samples = len(next(iter(self.samples.values())))
+        return serve(self.answer, samples, self.sizes[-1], rate, requests, most_waiting, self.job.round + 1)
 
     def verdict(self, arrivals: Arrivals) -> str:
         """Whether every limit was kept: 'met', 'violated' or 'unproven'."""
@@ -148,7 +154,8 @@ class Server(Scenario):
 
     def figures(self, series: Series) -> tuple[dict[str, float | None], list[Flag], dict[str, Any]]:
         latencies = series.durations
-        interval = sampling.median_interval(latencies)
+        elapsed_s = len(latencies) / series.details["rate_per_s"]
+        interval = sampling.median_interval(latencies, elapsed_s)
         percentiles, flags = percentile_figures(latencies, (0.90, 0.99))
         figures = percentiles | {
             "latency_p50_ms": float(np.median(latencies)) * 1e3,
@@ -158,7 +165,9 @@ class Server(Scenario):
         good, bad = (series.details[f"rate_that_{name}_per_s"] for name in ("holds", "does_not"))
         if not good:
             lowest = min(probe["rate_per_s"] for probe in series.details["probes"])
-            flags.append(Flag("no_rate_holds", f"even {lowest:.3g} requests a second break a limit", lowest))
+            verdict = min(series.details["probes"], key=lambda probe: probe["rate_per_s"])["verdict"]
+            broken = "break a limit" if verdict == "violated" else "prove no limit kept within server_seconds"
+            flags.append(Flag("no_rate_holds", f"even {lowest:.3g} requests a second {broken}", lowest))
         # The truth lies anywhere between the two rates.
         error = (bad / good - 1) / math.sqrt(12) if good and bad else RESOLUTION
         return figures, flags, {"median_standard_error": error}

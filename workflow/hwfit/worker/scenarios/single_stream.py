@@ -17,7 +17,7 @@ from hwfit.worker.scenarios import Answer, Scenario, Series
 
 DRIFT_LIMIT = 0.2
 # Fewer independent samples than this in a longer series: what disturbs it lasts too long to average out.
-FEW_EFFECTIVE_SAMPLES = 20
+FEW_INDEPENDENT_SAMPLES = 20
 
 
 class SingleStream(Scenario):
@@ -61,7 +61,7 @@ class SingleStream(Scenario):
     def figures(self, series: Series) -> tuple[dict[str, float | None], list[Flag], dict[str, Any]]:
         durations, flags = series.durations, []
         median = float(np.median(durations))
-        interval = sampling.median_interval(durations)
+        interval = sampling.median_interval(durations, series.measured_s)
         third = len(durations) // 3
         if third >= 5:
             drift = float(np.median(durations[-third:]) / np.median(durations[:third]) - 1)
@@ -71,8 +71,8 @@ class SingleStream(Scenario):
         wanted = self.job.measurement["relative_ci"]
         if not interval.proven or relative > wanted:
             flags.append(Flag("wide_interval", f"±{relative:.1%}, asked for ±{wanted:.1%}", relative))
-        if interval.effective_samples < FEW_EFFECTIVE_SAMPLES <= len(durations):
-            worth = interval.effective_samples
+        worth = interval.independent_samples
+        if worth < FEW_INDEPENDENT_SAMPLES <= len(durations):
             said = f"{len(durations)} calls that hang together are worth {worth:.0f} independent ones"
             flags.append(Flag("correlated", said, worth))
         figures: dict[str, float | None] = {
