@@ -77,10 +77,11 @@ def test_interval_covers_the_true_median_with_the_stopping_rule_in_force(name):
 
 def test_correlated_samples_are_worth_fewer_independent_ones():
     generator = np.random.default_rng(0)
-    independent = interval_of(CALL_MS * (1 + 0.1 * generator.standard_normal(LENGTH)))
-    correlated = interval_of(autoregressive(generator, 0.9))
-    assert independent.independent_samples > 0.7 * LENGTH
-    assert correlated.independent_samples < 0.2 * LENGTH
+    independent = median_interval(CALL_MS * (1 + 0.1 * generator.standard_normal(LENGTH)), np.inf)
+    correlated = median_interval(autoregressive(generator, 0.9), np.inf)
+    assert independent.effective_samples > 0.7 * LENGTH
+    assert correlated.effective_samples < 0.2 * LENGTH
+    assert correlated.high - correlated.low > 2 * (independent.high - independent.low)
 
 
 def test_a_series_without_a_burst_promises_no_more_than_its_time():
