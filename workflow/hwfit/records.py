@@ -32,11 +32,11 @@ STATUSES = (
 TRANSIENT_STATUSES = ("timeout", "crashed", "unavailable")
 
 # What makes a measurement untrustworthy; every other flag informs.
-TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "machine_changed")
+TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "throttled", "machine_changed")
 
 # Of these, what happened around the timed calls and never looks at their times: to measure again, or to
 # leave out a round, on such grounds does not choose the answer.
-DISTURBANCE_FLAGS = ("foreign_load", "machine_changed")
+DISTURBANCE_FLAGS = ("foreign_load", "throttled", "machine_changed")
 
 # What is not said where nothing else is meant.
 DEFAULT_SCENARIO = "single_stream"

@@ -17,6 +17,7 @@ import numpy as np
 
 from hwfit.records import Flag
 from hwfit.worker.load_monitor import LoadMonitor
+from hwfit.worker.nvml_monitor import NvmlMonitor
 
 WINDOW_SECONDS = 0.03
 MOST_WINDOWS = 8
@@ -32,21 +33,34 @@ class Conditions:
     ----------
     reference : a kernel of the runtime on the device, run to its end; independent of the model
     window_s : how long to run it at a time, before and after
+    identity : the device's, as its probe gave it; an NVIDIA GPU is watched beside the host
     """
 
-    def __init__(self, reference: Callable[[], None], window_s: float = WINDOW_SECONDS) -> None:
+    def __init__(
+        self,
+        reference: Callable[[], None],
+        window_s: float = WINDOW_SECONDS,
+        *,
+        identity: str | None = None,
+    ) -> None:
         self.reference = reference
         self.window_s = window_s
         self.load = LoadMonitor()
+        self.monitors: list[LoadMonitor | NvmlMonitor] = [self.load]
+        kind, _, uuid = (identity or "").partition(":")
+        if kind == "cuda":
+            self.monitors.append(NvmlMonitor(uuid))
 
     def __enter__(self) -> Conditions:
         self.sensors_before = read_sensors()
         self.before_s = reference_seconds(self.reference, self.window_s)
-        self.load.__enter__()
+        for monitor in self.monitors:
+            monitor.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.load.__exit__(*exception)
+        for monitor in reversed(self.monitors):
+            monitor.__exit__(*exception)
         self.after_s = reference_seconds(self.reference, self.window_s)
         self.sensors_after = read_sensors()
 
@@ -56,8 +70,8 @@ class Conditions:
         return self.after_s / self.before_s - 1
 
     def flags(self) -> list[Flag]:
-        """What breaks trust."""
-        flags = self.load.flags()
+        """What breaks trust, and what is said of a GPU beside."""
+        flags = [flag for monitor in self.monitors for flag in monitor.flags()]
         if not 1 / (1 + CHANGE_LIMIT) <= 1 + self.change <= 1 + CHANGE_LIMIT:
             said = f"the reference kernel took {self.change:+.0%} after the measurement against before"
             flags.append(Flag("machine_changed", said, self.change))
@@ -65,11 +79,14 @@ class Conditions:
 
     def figures(self) -> dict[str, Any]:
         """All that was read."""
-        return self.load.figures() | {
+        figures: dict[str, Any] = {
             "reference_ms": [self.before_s * 1e3, self.after_s * 1e3],
             "sensors_before": self.sensors_before,
             "sensors_after": self.sensors_after,
         }
+        for monitor in self.monitors:
+            figures |= monitor.figures()
+        return figures
 
 
 def cpu_kernel() -> Callable[[], None]:

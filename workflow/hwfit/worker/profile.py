@@ -201,13 +201,14 @@ class Bench:
             measurement["max_seconds"],
             tuple((float(q), limit / 1e3) for q, limit in self.job.limits_ms.items()),
         )
+        identity = self.context["device"]["identity"]
         attempts: list[Attempt] = []
         while len(attempts) <= measurement["repeats"]:
             self.alive()
             gc.collect()
             gc.disable()
             try:
-                with Conditions(self.reference_kernel) as conditions:
+                with Conditions(self.reference_kernel, identity=identity) as conditions:
                     series = scenario.sample(rule)
             finally:
                 gc.enable()
