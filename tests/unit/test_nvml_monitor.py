@@ -6,10 +6,10 @@ import os
 import shutil
 import time
 
-import fake_nvml
 import pynvml
 import pytest
 
+import fake_nvml
 from hwfit.records import DISTURBANCE_FLAGS, TRUST_BREAKING_FLAGS
 from hwfit.worker import nvml_monitor
 from hwfit.worker.conditions import Conditions

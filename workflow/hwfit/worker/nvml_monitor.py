@@ -115,7 +115,7 @@ class NvmlMonitor:
         return min(1.0, grown / max(nanoseconds, 1)) if grown >= 0 else None
 
     def flags(self) -> list[Flag]:
-        """What breaks trust (others at work, too hot), and what only informs (others there, a power limit)."""
+        """What breaks trust (others at work, heat), and what only informs (others there, a power limit)."""
         flags = []
         reasons = set(self.after.get("clock_reasons", ()))
         if self.foreign is not None and self.foreign > FOREIGN_LOAD_LIMIT:
