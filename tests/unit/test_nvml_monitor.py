@@ -150,7 +150,7 @@ def test_a_counter_that_was_reset_says_nothing(gpu):
 
 
 def test_what_the_driver_does_not_tell_is_absent_with_its_word(gpu):
-    gpu.says(**dict.fromkeys(IDLE), temperature=41, power_limit="!4")
+    gpu.says(**dict.fromkeys(IDLE) | {"temperature": 41, "power_limit": "!4"})
     monitor, flags = watch(gpu)
     figures = monitor.figures()
     assert flags == {}
