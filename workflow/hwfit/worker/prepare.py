@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
-from hwfit.worker import models, outputs, zoo
+from hwfit.worker import counts, models, outputs, zoo
+from hwfit.worker.weights import load_weights
 
 TRAINING = {"epochs": 30, "seed": 0}
 TRAINING_BATCH = 128
@@ -29,7 +30,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
 
     Parameters
     ----------
-    code : files of the user's callables, whose content is part of what is measured
+    code : the user's files, of callables or of weights, whose content is part of what is measured
     """
     from safetensors.torch import save_model
 
@@ -62,7 +63,9 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         "labelled": labels is not None,
         "provenance": getattr(definition, "PROVENANCE", "the user's own"),
         "parameters": None,
+        "weight_bytes": None,
         "flops_per_sample": None,
+        "activation_bytes_per_sample": None,
         "reference_accuracy": None,
         "tolerance": getattr(definition, "TOLERANCE", CALLABLE_TOLERANCE),
         "training": None,
@@ -75,8 +78,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         training = TRAINING | (model.get("training") or {})
         torch.manual_seed(training["seed"])
         module = models.torch_module(source)
-        if definition is not None and definition.IS_TRAINED_HERE:
-            card["training"] = train(module, dataset, **training)
+        card |= give_weights(module, model, definition, dataset, inputs, training)
         module.eval()
         reference = predict(module, inputs)
         arrays["reference"] = reference
@@ -89,7 +91,9 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         card["parameters"] = sum(p.numel() for p in parameters.values())
         card["nonzero_parameters"] = sum(int(p.count_nonzero()) for p in parameters.values())
         card["parameter_names"] = list(parameters)
-        card["flops_per_sample"] = count_flops(module, inputs)
+        card["weight_bytes"] = counts.weight_bytes(module)
+        card["flops_per_sample"] = counts.flops(module, inputs)
+        card["activation_bytes_per_sample"] = counts.activation_bytes(module, inputs)
         save_model(module, str(out / "weights.safetensors"))
         card["weights_sha256"] = file_sha256(out / "weights.safetensors")
     content = io.BytesIO()
@@ -125,6 +129,25 @@ def evaluation_set(
 def as_float32(array: np.ndarray) -> np.ndarray:
     """The array, in single precision where it is in double: numpy's default, and no model's."""
     return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def give_weights(
+    module: Any,
+    model: Mapping[str, Any],
+    definition: Any,
+    dataset: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Load the user's weights, or train, or settle; what comes with its own is left. Returns the card's part."""
+    if model.get("weights"):
+        load_weights(module, Path(model["weights"]))
+        return {"provenance": f"the user's weights, {model['weights']}"}
+    if definition is not None and definition.IS_TRAINED_HERE:
+        return {"training": train(module, dataset, **training)}
+    if hasattr(definition, "settle"):
+        definition.settle(module, inputs)
+    return {}
 
 
 def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:
@@ -163,13 +186,3 @@ def predict(module: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
             raise ValueError(f"the model returned a {type(output).__name__}, not one tensor")
         found.append(output.float().numpy())
     return np.concatenate(found)
-
-
-@torch.inference_mode()
-def count_flops(module: Any, inputs: Mapping[str, np.ndarray]) -> int:
-    """FLOPs of one sample by torch's counter, multiply and add counted as two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        module(*[torch.from_numpy(array[:1]) for array in inputs.values()])
-    return counter.get_total_flops()
