@@ -176,8 +176,8 @@ class Model(Section):
         | None
     ) = Field(
         default=None,
-        description="a state dict for a zoo model, in place of the weights that it comes with; with torchvision's "
-        "names where torchvision has the model",
+        description="a state dict for a zoo model, in place of the weights that it comes with; under "
+        "torchvision's names where torchvision has the model",
     )
     training: Training | None = Field(default=None, description="how a zoo model is trained; not for others")
 

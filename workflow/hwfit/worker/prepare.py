@@ -139,7 +139,7 @@ def give_weights(
     inputs: Mapping[str, np.ndarray],
     training: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Load the user's weights, or train, or settle; what comes with its own is left. Returns the card's part."""
+    """Load the user's weights, or train, or settle, or leave what came; returns what the card says of it."""
     if model.get("weights"):
         load_weights(module, Path(model["weights"]))
         return {"provenance": f"the user's weights, {model['weights']}"}

@@ -55,7 +55,7 @@ def read_pickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"wants to call {wanted[1]}" if wanted else "holds more than tensors"
+        what = f"wants to call {wanted[1]}" if wanted else "is broken, or holds more than tensors"
         raise Unsupported(f"{path} {what}, which may run any code: refused; {REMEDY}") from error
     except Exception as error:
         # Of any kind, as the bytes happen to be.

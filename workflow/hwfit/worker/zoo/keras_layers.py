@@ -47,9 +47,8 @@ class Builder:
                 made = keras.layers.BatchNormalization(epsilon=kinds.BATCH_NORM_EPSILON, name=name)
                 return called(made, x, [self.weights[f"{name}.{part}"] for part in own])
             case kinds.MaxPool():
-                return keras.layers.MaxPooling2D(layer.size, layer.stride)(
-                    padded(x, layer.padding, -float("inf"))
-                )
+                widened = padded(x, layer.padding, -float("inf"))
+                return keras.layers.MaxPooling2D(layer.size, layer.stride)(widened)
             case kinds.AveragePool():
                 return keras.layers.AveragePooling2D(layer.size)(x)
             case kinds.GlobalAveragePool():
@@ -87,9 +86,8 @@ class Builder:
         kernel = self.weights[f"{name}.weight"]
         if self.flattened and len(self.flattened) == 3:
             height, width, channels = self.flattened
-            kernel = (
-                kernel.reshape(-1, channels, height, width).transpose(0, 2, 3, 1).reshape(len(kernel), -1)
-            )
+            kernel = kernel.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+            kernel = kernel.reshape(len(kernel), -1)
         self.flattened = None
         return kernel.T
 
