@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from frameworks import ENVIRONMENTS, MODELS, run_python
+from frameworks import ENVIRONMENTS, MODELS, ROOT, run_python
 
 SESSIONS = """
 import json, sys, time
@@ -115,6 +115,12 @@ def test_a_cast_session_holds_two_bytes_a_weight_or_says_why_it_cannot(sessions)
             # Not the fp32 outputs under another name, nor far from them; rounding adds up over 121 layers.
             allowed = 6 * error if name.startswith("densenet121") else error
             assert 1e-7 < result["relative_error"] < allowed, name
+
+
+def test_a_graph_that_cannot_be_compiled_is_not_dumped_where_the_run_takes_place(sessions):
+    """MindSpore's batch norm has no bf16, and a graph whose types do not fit is dumped into `rank_0`."""
+    assert sessions[1]["densenet121/bfloat16"]
+    assert not (ROOT / "rank_0").exists()
 
 
 def test_pruning_changes_the_outputs_in_every_runtime_that_loads_the_checkpoint(sessions):

@@ -271,21 +271,24 @@ print(json.dumps({
 """
 
 
-def test_sizes_and_costs_of_any_module_are_the_published_ones(python_of):
+@pytest.fixture(scope="module")
+def counted(python_of):
+    return run_python(python_of("torch-cpu"), COUNTS)
+
+
+def test_sizes_and_costs_of_any_module_are_the_published_ones(counted):
     """ResNet-50: 25.6 M parameters, 4.1 G multiply-adds; 102.23 MB and 177.83 MB, there with gradients, are
     what torchinfo prints for torchvision's."""
-    found = run_python(python_of("torch-cpu"), COUNTS)
-    parameters, weight_bytes, flops, activation_bytes = found["resnet50"]
+    parameters, weight_bytes, flops, activation_bytes = counted["resnet50"]
     assert parameters == 25_557_032
     assert weight_bytes / 1e6 == pytest.approx(102.23, abs=0.01)
     assert flops == pytest.approx(2 * 4.09e9, rel=0.005)
     assert 2 * activation_bytes / 1e6 == pytest.approx(177.83, abs=0.01)
 
 
-def test_a_layer_that_is_called_twice_costs_twice_and_weighs_once(python_of):
-    found = run_python(python_of("torch-cpu"), COUNTS)
-    assert found["twice"] == [5 + 21, 4 * 26, 2 * 2 * 18, 2 * 4 * 3]
-    assert found["scripted"] is None
+def test_a_layer_that_is_called_twice_costs_twice_and_weighs_once(counted):
+    assert counted["twice"] == [5 + 21, 4 * 26, 2 * 2 * 18, 2 * 4 * 3]
+    assert counted["scripted"] is None
 
 
 def test_a_deep_nets_card_says_what_it_holds(checkpoints):

@@ -71,6 +71,7 @@ def cell_of(layer: kinds.Layer) -> Any:
 
 
 def max_pool(layer: kinds.MaxPool) -> Any:
+    """With padding it is another operator, of three dimensions: not where there is none."""
     stride = layer.stride or layer.size
     if layer.padding:
         return nn.MaxPool2d(layer.size, stride, pad_mode="pad", padding=layer.padding)
