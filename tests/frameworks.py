@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENTS = {"torch": "torch-cpu", "tensorflow": "tensorflow-cpu", "mindspore": "mindspore-cpu"}
+RUNTIMES = ("torch", "tensorflow", "mindspore", "onnxruntime", "openvino")
+ENVIRONMENTS = {runtime: f"{runtime}-cpu" for runtime in RUNTIMES}
 MODELS = yaml.safe_load((ROOT / "config" / "models.yaml").read_text())
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from frameworks import ENVIRONMENTS, MODELS, run_python
+from hwfit.catalog import PASSES
 
 SESSIONS = """
 import json, sys, time
 from pathlib import Path
 import numpy as np
+from hwfit.catalog import PASSES, READ_ONNX, weights_file
 from hwfit.worker import outputs, runtimes
 from hwfit.worker.errors import Unsupported
 
@@ -31,9 +33,10 @@ for name, model in models.items():
         batch = {entry["name"]: stored[entry["name"]][:16] for entry in card["inputs"]}
         reference = stored["reference"][:16]
     for variant, (suffix, passes) in VARIANTS.items():
-        if variant in sys.argv[4].split(","):
+        if any(runtime not in PASSES[step["pass"]].runtimes for step in passes):
             continue
-        weights = directory / (name + suffix) / "weights.safetensors"
+        folder = name + suffix + ("-onnx" if runtime in READ_ONNX else "")
+        weights = directory / folder / weights_file(runtime)
         request = runtimes.Request(model["sources"][runtime], model["task"], weights, card, "cpu", 0, passes)
         try:
             session = module.open_session(request)
@@ -43,7 +46,8 @@ for name, model in models.items():
         placed = session.place(batch)
         session.run(placed)
         runs, fetches = [], []
-        for _ in range(20):
+        # Some formats are emulated, a hundred times slower: a few calls of those.
+        while len(runs) < 3 or (len(runs) < 20 and sum(runs) < 2):
             start = time.perf_counter()
             output = session.run(placed)
             ready = time.perf_counter()
@@ -70,9 +74,8 @@ print(json.dumps(found))
 def sessions(request, python_of, checkpoints):
     """What the sessions of one runtime gave, by `model/variant`."""
     runtime = request.param
-    left_out = "" if runtime == "torch" else "int8"
     python = python_of(ENVIRONMENTS[runtime])
-    return runtime, run_python(python, SESSIONS, str(checkpoints), runtime, json.dumps(MODELS), left_out)
+    return runtime, run_python(python, SESSIONS, str(checkpoints), runtime, json.dumps(MODELS))
 
 
 def of_variant(sessions, variant):
@@ -101,13 +104,17 @@ def test_an_fp32_session_holds_four_bytes_a_weight(sessions):
 
 def test_a_cast_session_holds_two_bytes_a_weight_or_says_why_it_cannot(sessions):
     runtime, _ = sessions
+    if runtime not in PASSES["cast"].runtimes:
+        pytest.skip(f"{runtime} has no cast")
     for variant, error in (("bfloat16", 0.05), ("float16", 0.01)):
         for name, result in of_variant(sessions, variant).items():
             if "unsupported" in result:
-                assert (runtime, variant) == ("mindspore", "bfloat16"), result
-                assert "mindspore" in result["unsupported"]
+                assert (runtime, variant) != ("torch", "bfloat16"), result
+                assert runtime in result["unsupported"]
                 continue
-            assert result["model_size_bytes"] == pytest.approx(2 * result["parameters"], rel=0.05), name
+            # OpenVINO's plugin converts the weights while it compiles: they are not seen.
+            held = 4 if runtime == "openvino" else 2
+            assert result["model_size_bytes"] == pytest.approx(held * result["parameters"], rel=0.05), name
             # Not the fp32 outputs under another name, nor far from them.
             assert 1e-7 < result["relative_error"] < error, name
 
@@ -125,8 +132,8 @@ def test_run_returns_when_its_outputs_are_ready(sessions):
 
 def test_int8_makes_dense_models_smaller(sessions):
     runtime, found = sessions
-    if runtime != "torch":
-        pytest.skip("int8 is a torch pass")
+    if runtime not in PASSES["quantize_dynamic"].runtimes:
+        pytest.skip(f"{runtime} has no quantize_dynamic")
     assert found["minilm/int8"]["model_size_bytes"] < 0.7 * found["minilm/baseline"]["model_size_bytes"]
     assert found["mlp/int8"]["model_size_bytes"] < 0.3 * found["mlp/baseline"]["model_size_bytes"]
     assert found["minilm/int8"]["fidelity"] > 0.9

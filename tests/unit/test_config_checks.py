@@ -61,7 +61,7 @@ def test_the_baseline_has_no_passes() -> None:
 @pytest.mark.parametrize(
     ("change", "path", "reason"),
     [
-        ({"sources": {"torch": {}}}, ("sources", "torch"), "has neither zoo nor callable"),
+        ({"sources": {"torch": {}}}, ("sources", "torch"), "has none of zoo, callable"),
         (
             {"sources": {"torch": {"zoo": "mlp", "callable": "a:b"}}},
             ("sources", "torch"),
@@ -101,9 +101,9 @@ def test_a_callable_takes_data_of_ones_own(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_runtime_can_drive_the_accelerator() -> None:
-    device = Device(accelerator="npu", runtimes={"torch": "torch-cpu", "mindspore": "mindspore-ascend"})
-    assert list(check_devices({"ascend0": device})) == [
-        (("ascend0", "runtimes", "torch"), "cannot drive the accelerator npu; allowed there: mindspore")
+    device = Device(accelerator="tpu", runtimes={"mindspore": "mindspore-cpu", "torch": "torch-cpu"})
+    assert list(check_devices({"tpu0": device})) == [
+        (("tpu0", "runtimes", "mindspore"), "cannot drive the accelerator tpu; allowed there: torch, tensorflow")
     ]
 
 

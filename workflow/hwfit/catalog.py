@@ -31,18 +31,33 @@ class ZooModel:
 
 @dataclass(frozen=True)
 class Runtime:
-    """The software that runs a model, and the accelerators it can drive."""
+    """The software that runs a model, and the accelerators it can drive.
+
+    One that `reads_onnx` takes a model as an ONNX file: the user's own, or exported from torch.
+    """
 
     accelerators: tuple[str, ...]
+    reads_onnx: bool = False
 
 
 RUNTIMES = {
-    "torch": Runtime(accelerators=("cpu", "cuda")),
+    "torch": Runtime(accelerators=("cpu", "cuda", "mps", "xpu", "npu", "tpu")),
     "tensorflow": Runtime(accelerators=("cpu", "cuda", "tpu")),
     "mindspore": Runtime(accelerators=("cpu", "npu")),
+    "onnxruntime": Runtime(accelerators=("cpu", "cuda", "npu", "xpu"), reads_onnx=True),
+    "openvino": Runtime(accelerators=("cpu", "xpu", "intel-npu"), reads_onnx=True),
 }
 
-ACCELERATORS = ("cpu", "cuda", "tpu", "npu")
+READ_ONNX = tuple(name for name, runtime in RUNTIMES.items() if runtime.reads_onnx)
+FRAMEWORKS = tuple(name for name, runtime in RUNTIMES.items() if not runtime.reads_onnx)
+
+
+def weights_file(runtime: str) -> str:
+    """What the file is called that a runtime loads."""
+    return "model.onnx" if RUNTIMES[runtime].reads_onnx else "weights.safetensors"
+
+
+ACCELERATORS = ("cpu", "cuda", "tpu", "npu", "xpu", "mps", "intel-npu")
 
 # What a model's outputs mean, and with it how two sets of outputs are compared:
 # classification by top-1 agreement, features (and embeddings) by mean cosine similarity.
@@ -55,15 +70,15 @@ DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")
 
 ZOO = {
-    "mlp": ZooModel("features", ("torch", "tensorflow", "mindspore"), ("photograph-patches",)),
-    "lenet-300-100": ZooModel("classification", ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
-    "lenet-5": ZooModel("classification", ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
-    "efficientnet-lite0": ZooModel("classification", ("torch",), ("photographs",)),
-    "minilm": ZooModel("embedding", ("torch",), ("python-help",)),
+    "mlp": ZooModel("features", tuple(RUNTIMES), ("photograph-patches",)),
+    "lenet-300-100": ZooModel("classification", tuple(RUNTIMES), DIGIT_SETS),
+    "lenet-5": ZooModel("classification", tuple(RUNTIMES), DIGIT_SETS),
+    "efficientnet-lite0": ZooModel("classification", ("torch", *READ_ONNX), ("photographs",)),
+    "minilm": ZooModel("embedding", ("torch", *READ_ONNX), ("python-help",)),
 }
 
 PASSES = {
     "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
-    "cast": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.cast"),
-    "quantize_dynamic": Pass("session", ("torch",), "hwfit.worker.passes.quantize_dynamic"),
+    "cast": Pass("session", (*FRAMEWORKS, "openvino"), "hwfit.worker.passes.cast"),
+    "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
 }

@@ -23,17 +23,21 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
     """A model has one source for each runtime, and a zoo model is used for what it is."""
     for name, model in models.items():
         for runtime, source in model.sources.items():
-            if (source.zoo is None) == (source.callable is None):
-                which = "neither zoo nor callable" if source.zoo is None else "both zoo and callable"
-                yield (name, "sources", runtime), f"has {which}; allowed: exactly one of them"
+            given = [key for key, value in source if value is not None]
+            if len(given) != 1:
+                kinds = ", ".join(type(source).model_fields)
+                which = f"both {' and '.join(given)}" if given else f"none of {kinds}"
+                yield (name, "sources", runtime), f"has {which}; allowed: exactly one of {kinds}"
             elif source.zoo is not None:
                 yield from _check_zoo(name, model, runtime, source.zoo)
-        zoo = {source.zoo for source in model.sources.values()}
+            else:
+                yield from _check_kind(name, model, runtime, given[0])
+        zoo = {source.zoo for source in model.sources.values() if not source.export}
         if len(zoo) > 1:
-            message = "mixes sources; allowed: one zoo model for all runtimes, or a callable for each"
+            message = "mixes sources; allowed: one zoo model for all runtimes, or sources of your own"
             yield (name, "sources"), message
         if model.training and zoo == {None}:
-            yield (name, "training"), "is for zoo models; a callable brings its own weights"
+            yield (name, "training"), "is for zoo models; yours brings its own weights"
         if model.data.endswith(".npz") and not Path(model.data).is_file():
             yield (
                 (name, "data"),
@@ -43,6 +47,22 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
             if not Path(file).is_file():
                 said = f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
                 yield (name, "files", place), said
+
+
+def _check_kind(name: str, model: Model, runtime: str, kind: str) -> Iterator[Finding]:
+    """A source of the user's own is one that its runtime can take."""
+    path = (name, "sources", runtime)
+    reads_onnx = catalog.RUNTIMES[runtime].reads_onnx
+    if kind == "callable" and reads_onnx:
+        yield path, f"is a callable, and {runtime} reads ONNX files; allowed: zoo, onnx, or export: torch"
+    if kind in ("onnx", "export") and not reads_onnx:
+        able = ", ".join(catalog.READ_ONNX)
+        yield path, f"is {kind}, which is for the runtimes that read ONNX files: {able}"
+    if kind == "export" and reads_onnx and "torch" not in model.sources:
+        yield path, "is export: torch, and the model has no torch source; add one, or name an ONNX file"
+    file = model.sources[runtime].onnx
+    if file and not Path(file).is_file():
+        yield (*path, "onnx"), f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
 
 
 def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwfit.catalog import PASSES
+from hwfit.catalog import PASSES, weights_file
 from hwfit.collect import Row
 from hwfit.matrix import artifact_name, environment_file, model_directory, weights_directory
 from hwfit.records import RecordError, read_json
@@ -28,7 +28,7 @@ card = json.loads((model / "card.json").read_text())
 request = runtimes.Request(
     source={source!r},
     task={task!r},
-    weights=Path({weights!r}) / "weights.safetensors",
+    weights=Path({weights!r}) / {file!r},
     card=card,
     accelerator={accelerator!r},
     index={index!r},
@@ -59,7 +59,8 @@ def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
         package=seen_from_here(Path(__file__).parents[1]),
         title=f"{cell}, batch size {row.batch_size}",
         model=model_directory(cell.model),
-        weights=weights_directory(cell.model, artifact),
+        weights=weights_directory(cell.model, artifact, cell.runtime),
+        file=weights_file(cell.runtime),
         source=source,
         task=model["task"],
         accelerator=device["accelerator"],

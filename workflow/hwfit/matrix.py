@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from hwfit.catalog import DATASETS, PASSES, RUNTIMES
+from hwfit.catalog import DATASETS, PASSES, READ_ONNX, RUNTIMES
 from hwfit.config import Exclusion, Matrix, Study
 from hwfit.config_errors import mask_credentials
 from hwfit.records import Cell, fingerprint, profile_path
@@ -20,6 +20,8 @@ from hwfit.records import Cell, fingerprint, profile_path
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
 NOT_IN_MATRIX = "not in the matrix"
+# What an ONNX file is called that is made of a model as it is.
+CHECKPOINT = "checkpoint"
 # Prepares checkpoints where no CPU of the matrix brings an environment with torch.
 FALLBACK_PREPARE_ENVIRONMENT = "torch-cpu"
 
@@ -86,11 +88,9 @@ class Plan:
             if cell.runtime not in runtimes:
                 return "unsupported", f"{step.name} works in {', '.join(runtimes)}, not in {cell.runtime}"
             source = self.study.models[cell.model].sources[cell.runtime]
-            if PASSES[step.name].kind == "artifact" and source.callable and cell.runtime != "torch":
-                reason = (
-                    f"{step.name} rewrites the checkpoint; a callable in {cell.runtime} has its own weights"
-                )
-                return "unsupported", reason
+            own = "an ONNX file" if source.onnx else source.callable and f"a callable in {cell.runtime}"
+            if PASSES[step.name].kind == "artifact" and own and cell.runtime != "torch":
+                return "unsupported", f"{step.name} rewrites the checkpoint; {own} has its own weights"
         return None
 
     @cached_property
@@ -180,8 +180,8 @@ class Plan:
         return {name: passes for name, passes in named.items() if name}
 
     def weights_directory(self, cell: Cell) -> str:
-        """Where the checkpoint of a cell lies."""
-        return weights_directory(cell.model, self.artifact(cell.optimization))
+        """Where the weights that a cell runs lie."""
+        return weights_directory(cell.model, self.artifact(cell.optimization), cell.runtime)
 
     def job(self, cell: Cell, round: int, batch_sizes: Iterable[int] | None = None) -> dict[str, Any]:
         """What a supervisor needs to measure a cell once (see `hwfit.worker.job`).
@@ -261,6 +261,14 @@ class Plan:
         """A model of models.yaml as JSON."""
         return self.study.models[name].model_dump_json(exclude_none=True)
 
+    def exported_card(self, model: str, artifact: str) -> str:
+        """The card of the checkpoint that an ONNX file is made of."""
+        return f"{checkpoint_directory(model, '' if artifact == CHECKPOINT else artifact)}/card.json"
+
+    def onnx_files(self, model: str) -> list[str]:
+        """The ONNX files that a model's sources name."""
+        return sorted({source.onnx for source in self.study.models[model].sources.values() if source.onnx})
+
     def weights_card(self, device: str, runtime: str) -> Callable[[Any], str]:
         """The card of the checkpoint that a target's cell runs."""
         return lambda wildcards: f"{self.weights_directory(cell_of(device, runtime, wildcards))}/card.json"
@@ -295,7 +303,16 @@ def artifact_name(passes: list[dict[str, Any]]) -> str:
     return "-".join([step["pass"] for step in passes] + [fingerprint(passes)[:8]]) if passes else ""
 
 
-def weights_directory(model: str, artifact: str) -> str:
+def weights_directory(model: str, artifact: str, runtime: str) -> str:
+    """Where the weights lie that a runtime loads: the model's, or what artifact passes made of them; as a
+    checkpoint, or in a file of their own for the runtimes that read ONNX.
+    """
+    if runtime in READ_ONNX:
+        return f"{RESULTS}/onnx/{model}/{artifact or CHECKPOINT}"
+    return checkpoint_directory(model, artifact)
+
+
+def checkpoint_directory(model: str, artifact: str) -> str:
     """Where a model's checkpoint lies: its own, or the one that artifact passes made."""
     return f"{RESULTS}/artifacts/{model}/{artifact}" if artifact else model_directory(model)
 

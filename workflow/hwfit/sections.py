@@ -93,6 +93,7 @@ ModelName = Annotated[str, Defined("models")]
 DeviceName = Annotated[str, Defined("devices")]
 OptimizationName = Annotated[str, Defined("optimizations")]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+FilePath = Annotated[str, _text(r"^[^\x00-\x1f]{1,400}$", "the path of a file, without control characters")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -122,6 +123,12 @@ class Source(Section):
         ]
         | None
     ) = Field(default=None, description="a function without arguments that returns the framework's model")
+    onnx: FilePath | None = Field(
+        default=None, description="an ONNX file, for the runtimes that read one; its first output is compared"
+    )
+    export: Literal["torch"] | None = Field(
+        default=None, description="torch: the model's torch source, exported to ONNX"
+    )
 
 
 class Training(Section):
@@ -156,9 +163,7 @@ class Model(Section):
         description="for each runtime, where the model comes from"
     )
     files: Annotated[
-        list[
-            Annotated[str, _text(r"^[^\x00-\x1f]{1,400}$", "the path of a file, without control characters")]
-        ],
+        list[FilePath],
         Unique(),
     ] = Field(
         default=[],

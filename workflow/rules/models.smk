@@ -33,6 +33,30 @@ rule prepare_model:
         " --output {params.directory:q} > {log:q} 2>&1"
 
 
+rule export_model:
+    input:
+        environment=matrix.environment_file(plan.prepare_environment),
+        model="results/models/{model}/card.json",
+        checkpoint=lambda wildcards: plan.exported_card(wildcards.model, wildcards.artifact),
+        files=lambda wildcards: plan.onnx_files(wildcards.model),
+    output:
+        "results/onnx/{model}/{artifact}/card.json",
+    params:
+        model=lambda wildcards: plan.model(wildcards.model),
+        source=lambda wildcards: matrix.model_directory(wildcards.model),
+        checkpoint=lambda wildcards, input: str(Path(input.checkpoint).parent),
+        directory=lambda wildcards, output: str(Path(output[0]).parent),
+    log:
+        "logs/onnx/{model}/{artifact}.log",
+    conda:
+        CONDA_FILES[plan.prepare_environment]
+    threads: ALL_CORES
+    shell:
+        '"$HWFIT_PYTHON" -m hwfit.worker export --environment {input.environment:q}'
+        " --name {wildcards.model:q} --model {params.model:q} --input {params.source:q}"
+        " --checkpoint {params.checkpoint:q} --output {params.directory:q} > {log:q} 2>&1"
+
+
 rule compress_model:
     input:
         environment=matrix.environment_file(plan.prepare_environment),

@@ -36,7 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     inventory.add_argument("--environments", required=True, help="JSON: runtime to environment file")
     inventory.add_argument("--output", type=Path, required=True)
 
-    for name, text in (("prepare", "make a model's checkpoint"), ("compress", "apply artifact passes")):
+    for name, text in (
+        ("prepare", "make a model's checkpoint"),
+        ("compress", "apply artifact passes"),
+        ("export", "make the ONNX file of a checkpoint"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--environment", type=Path, required=True)
         command.add_argument("--model", required=True, help="JSON: the model, as in models.yaml")
@@ -44,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--input", type=Path, required=True)
         command.add_argument("--code", type=Path, nargs="*", default=[], help="files of the user's callables")
         command.add_argument("--passes", default="[]", help="JSON: the artifact passes")
+        command.add_argument("--checkpoint", type=Path, help="directory of the weights to export")
         command.add_argument("--output", type=Path, required=True, help="directory")
 
     supervise = commands.add_parser("supervise", help="measure a cell in workers")
@@ -127,6 +132,7 @@ COMMANDS = {
     "inventory": run_inventory,
     "prepare": run_artifact,
     "compress": run_artifact,
+    "export": run_artifact,
     "supervise": run_supervise,
     "profile": run_profile,
     "peaks": run_peaks,

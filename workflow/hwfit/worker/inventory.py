@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.catalog import weights_file
 from hwfit.records import read_json
 from hwfit.worker import sampling
 from hwfit.worker.conditions import run_for
@@ -104,7 +105,7 @@ def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bo
     except Unsupported as error:
         return {"status": "unsupported", "reason": str(error)}
     found = {"status": "ok", "reason": ""} | described
-    found["reference_ms"] = [reference_model_ms(module, accelerator, index)]
+    found["reference_ms"] = [reference_model_ms(runtime, module, accelerator, index)]
     if reference_only:
         return found
     matmul, copy = module.peak_kernels(accelerator, index, MATRIX_SIZE, COPY_BYTES)
@@ -116,10 +117,8 @@ def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bo
     return found
 
 
-def reference_model_ms(module: Any, accelerator: str, index: int) -> float:
+def reference_model_ms(name: str, module: Any, accelerator: str, index: int) -> float:
     """The median time of the zoo's `mlp` with weights from a seed, by the runtime's own session, in ms."""
-    from safetensors.numpy import save_file
-
     from hwfit.worker.runtimes import Request
     from hwfit.worker.zoo import layers, mlp
 
@@ -134,8 +133,8 @@ def reference_model_ms(module: Any, accelerator: str, index: int) -> float:
                 f"{layer.name}.bias": np.zeros(layer.outputs, np.float32),
             }
     with tempfile.TemporaryDirectory() as directory:
-        weights = Path(directory) / "weights.safetensors"
-        save_file(arrays, weights)
+        weights = Path(directory) / weights_file(name)
+        write_weights(arrays, weights)
         card = {"inputs": [{"name": "x", "dtype": "float32", "shape": list(mlp.INPUT_SHAPE)}]}
         request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index)
         session = module.open_session(request)
@@ -143,6 +142,18 @@ def reference_model_ms(module: Any, accelerator: str, index: int) -> float:
         placed = session.place({"x": batch})
         sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
         return 1e3 * float(np.median(run_for(lambda: session.run(placed), REFERENCE_SECONDS)))
+
+
+def write_weights(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write the reference model's weights as its runtime reads them."""
+    if path.suffix == ".onnx":
+        from hwfit.worker.onnx_graphs import perceptron
+
+        path.write_bytes(perceptron(arrays))
+    else:
+        from safetensors.numpy import save_file
+
+        save_file(arrays, path)
 
 
 def fastest(kernel: Callable[[], None]) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwfit.catalog import weights_file
 from hwfit.records import Cell, Profile, RecordError, fingerprint, profile_path, read_json, read_profile
 
 # Raised when what a figure means changes: every combination is then measured again.
@@ -56,6 +57,11 @@ class Job:
             | {"passes": tuple(data["passes"]), "batch_sizes": tuple(sorted(data["batch_sizes"]))}
             | {name: Path(data[name]) for name in paths}
         )
+
+    @property
+    def weights_file(self) -> Path:
+        """What the runtime loads."""
+        return self.weights_directory / weights_file(self.cell.runtime)
 
     @property
     def searched_limits(self) -> Mapping[str, float] | None:

@@ -13,6 +13,7 @@ import torch
 
 from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
 from hwfit.worker import models, outputs, zoo
+from hwfit.worker.onnx_model import OnnxModel
 
 TRAINING = {"epochs": 30, "seed": 0}
 TRAINING_BATCH = 128
@@ -31,11 +32,11 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     ----------
     code : files of the user's callables, whose content is part of what is measured
     """
-    from safetensors.torch import save_model
-
     sources = model["sources"]
     # A zoo model's checkpoint is torch's, whatever runtimes load it.
-    source = sources.get("torch") or next((s for s in sources.values() if s.get("zoo")), None)
+    source = sources.get("torch") or next(
+        (s for s in sources.values() if s.get("zoo") or s.get("onnx")), None
+    )
     definition = zoo.model(source["zoo"]) if source and "zoo" in source else None
     with np.load(data) as stored:
         dataset = {key: stored[key] for key in stored.files}
@@ -57,7 +58,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         "model": name,
         "task": model["task"],
         "source": source,
-        "inputs": [{"name": k, "dtype": str(v.dtype), "shape": list(v.shape[1:])} for k, v in inputs.items()],
+        "inputs": described(inputs),
         "samples": len(next(iter(inputs.values()))),
         "labelled": labels is not None,
         "provenance": getattr(definition, "PROVENANCE", "the user's own"),
@@ -71,32 +72,74 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     arrays = dict(inputs)
     if labels is not None:
         arrays["labels"] = labels
-    if source:
-        training = TRAINING | (model.get("training") or {})
-        torch.manual_seed(training["seed"])
-        module = models.torch_module(source)
-        if definition is not None and definition.IS_TRAINED_HERE:
-            card["training"] = train(module, dataset, **training)
-        module.eval()
-        reference = predict(module, inputs)
+    if source and "onnx" in source:
+        reference, told = of_onnx_file(Path(source["onnx"]), inputs)
+    elif source:
+        reference, told = of_torch_module(source, definition, model, dataset, inputs, out)
+    else:
+        reference, told = None, {}
+    card |= told
+    if reference is not None:
         arrays["reference"] = reference
+        card["output_shape"] = list(reference.shape[1:])
         if model["task"] == "classification":
             outputs.require_classes(reference, labels, str(data))
             if labels is not None:
                 card["reference_accuracy"] = outputs.accuracy(reference, labels)
-        card["output_shape"] = list(reference.shape[1:])
-        parameters = dict(module.named_parameters())
-        card["parameters"] = sum(p.numel() for p in parameters.values())
-        card["nonzero_parameters"] = sum(int(p.count_nonzero()) for p in parameters.values())
-        card["parameter_names"] = list(parameters)
-        card["flops_per_sample"] = count_flops(module, inputs)
-        save_model(module, str(out / "weights.safetensors"))
-        card["weights_sha256"] = file_sha256(out / "weights.safetensors")
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     write_bytes(out / "evaluation.npz", content.getvalue())
     card["evaluation_sha256"] = file_sha256(out / "evaluation.npz")
     write_json(out / "card.json", card)
+
+
+def of_torch_module(
+    source: Mapping[str, Any],
+    definition: Any,
+    model: Mapping[str, Any],
+    dataset: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    out: Path,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Make a torch model, train it where it is to be, and write its checkpoint.
+
+    Returns its fp32 outputs for all samples, and what its card says of it.
+    """
+    from safetensors.torch import save_model
+
+    training = TRAINING | (model.get("training") or {})
+    torch.manual_seed(training["seed"])
+    module = models.torch_module(source)
+    trained = None
+    if definition is not None and definition.IS_TRAINED_HERE:
+        trained = train(module, dataset, **training)
+    module.eval()
+    reference = predict(module, inputs)
+    parameters = dict(module.named_parameters())
+    save_model(module, str(out / "weights.safetensors"))
+    return reference, {
+        "training": trained,
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),
+        "parameter_names": list(parameters),
+        "flops_per_sample": count_flops(module, inputs),
+        "weights_sha256": file_sha256(out / "weights.safetensors"),
+    }
+
+
+def of_onnx_file(path: Path, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+    """A user's ONNX file: its outputs for all samples by ONNX Runtime on the CPU, and what its card says."""
+    original = OnnxModel(path)
+    taken = original.inputs(inputs)
+    return original.predict(taken), original.counts(taken) | {
+        "inputs": described(taken),
+        "weights_sha256": file_sha256(path),
+    }
+
+
+def described(inputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Inputs as a card names them, in the order in which the model takes them."""
+    return [{"name": k, "dtype": str(v.dtype), "shape": list(v.shape[1:])} for k, v in inputs.items()]
 
 
 def evaluation_set(

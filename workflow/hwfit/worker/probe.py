@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 QUERY_SECONDS = 30
+# The PCI vendor number, as the kernel writes it.
+INTEL = "0x8086"
 
 
 class Absent(Exception):
@@ -116,7 +118,55 @@ def probe_npu(index: int) -> dict[str, Any]:
     }
 
 
-PROBES = {"cpu": probe_cpu, "cuda": probe_cuda, "tpu": probe_tpu, "npu": probe_npu}
+def probe_xpu(index: int) -> dict[str, Any]:
+    """An Intel GPU, by its render node."""
+    return intel_device("xpu", "Intel GPU", "/sys/class/drm/renderD[0-9]*", index)
+
+
+def probe_intel_npu(index: int) -> dict[str, Any]:
+    """The NPU of an Intel processor, by the device of its driver (intel_vpu)."""
+    return intel_device("intel-npu", "Intel NPU", "/sys/class/accel/accel[0-9]*", index)
+
+
+def intel_device(kind: str, name: str, pattern: str, index: int) -> dict[str, Any]:
+    """Of the kernel's devices of a class, the one with this number among Intel's."""
+    entries = sorted(Path("/").glob(pattern.removeprefix("/")))
+    found = [entry for entry in entries if pci_vendor(entry) == INTEL]
+    if index >= len(found):
+        raise Absent(f"no {name} with index {index}: {len(found)} of Intel's at {pattern}")
+    address = (found[index] / "device").resolve().name
+    return {"name": name, "identity": f"{kind}:{platform.node()}:{address}"}
+
+
+def pci_vendor(entry: Path) -> str | None:
+    """The vendor of a device that the kernel lists; None where it is no PCI device."""
+    try:
+        return (entry / "device" / "vendor").read_text().strip()
+    except OSError:
+        return None
+
+
+def probe_mps(index: int) -> dict[str, Any]:
+    """The GPU of an Apple processor."""
+    if index or platform.system() != "Darwin" or platform.machine() != "arm64":
+        raise Absent(f"no Apple GPU with index {index}: this is {platform.system()} on {platform.machine()}")
+    return {
+        "name": ask("sysctl", "-n", "machdep.cpu.brand_string").strip(),
+        "identity": f"mps:{platform.node()}",
+        "memory_mb": memory_mb(),
+        "driver": platform.mac_ver()[0],
+    }
+
+
+PROBES = {
+    "cpu": probe_cpu,
+    "cuda": probe_cuda,
+    "tpu": probe_tpu,
+    "npu": probe_npu,
+    "xpu": probe_xpu,
+    "intel-npu": probe_intel_npu,
+    "mps": probe_mps,
+}
 
 
 def ask(*command: str) -> str:

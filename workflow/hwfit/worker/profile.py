@@ -75,7 +75,7 @@ class Bench:
         self.job = job
         self.alive = alive
         self.card = read_card(job.model_directory)
-        weights = job.weights_directory / "weights.safetensors"
+        weights = job.weights_file
         started = time.perf_counter()
         runtime = runtimes.load(job.cell.runtime)
         described = runtime.describe(job.accelerator, job.index)
@@ -117,11 +117,13 @@ class Bench:
         """Measure one batch size. Raises Unsupported, Incorrect, and whatever the runtime raises."""
         session, job = self.session, self.job
         began = time.perf_counter()
+        session.forget_compiled()
         data = self.read_data()
         batches = data.buffers(batch_size)
         placed = [session.place(batch) for batch in batches]
         output, first_call_s = self.timed_run(placed[0])
         self.require_placement(output)
+        placement = session.placement()
         # Accuracy does not change from process to process: the first round settles it.
         evaluation = self.evaluate(data, batch_size, keep=len(placed)) if job.round == 0 else Evaluation()
         expected = evaluation.outputs or [session.fetch(output)]
@@ -153,6 +155,9 @@ class Bench:
             flags.append(Flag("warm_up_unproven", said))
         elif not is_steady:
             flags.append(Flag("unsteady", f"times still fell after {WARM_UP_SECONDS:g} s of warm-up"))
+        if placement and placement.elsewhere:
+            named = ", ".join(f"{count} {operator}" for operator, count in placement.elsewhere.items())
+            flags.append(Flag("fell_back", f"ran on the host: {named}", placement.share))
         samples_path = job.path(batch_size).with_suffix(".npz")
         write_samples(samples_path, [a.series.durations for a in attempts])
         weights = read_card(job.weights_directory)
@@ -164,10 +169,11 @@ class Bench:
             "load_s": self.load_s,
             "peak_memory_mb": peak_bytes / 1e6,
             "model_size_mb": self.model_size_bytes / 1e6,
-            "file_size_mb": file_size_mb(job.weights_directory / "weights.safetensors"),
+            "file_size_mb": file_size_mb(job.weights_file),
             "parameters": self.card.get("parameters"),
             "nonzero_parameters": weights.get("nonzero_parameters", self.card.get("parameters")),
             "flops_per_sample": self.card.get("flops_per_sample"),
+            "device_share": placement.share if placement else None,
             "wall_s": time.perf_counter() - began,
         }
         return job.profile(
@@ -180,6 +186,8 @@ class Bench:
             details={
                 "import_s": self.import_s,
                 "warm_up_calls": steady_after,
+                "operators_elsewhere": dict(placement.elsewhere) if placement else {},
+                "operators_by_format": session.precisions(),
                 "samples_file": samples_path.name,
                 "conditions": attempt.conditions.figures(),
                 "attempts": [a.summary() for a in attempts],
@@ -295,7 +303,8 @@ class Bench:
             figures["fidelity"] = outputs.fidelity(self.job.task, got, reference)
             figures["relative_error"] = error = outputs.relative_error(got, reference)
             tolerance = self.card.get("tolerance")
-            is_lossless = not self.job.passes and self.job.weights_directory == self.job.model_directory
+            weights = read_card(self.job.weights_directory)
+            is_lossless = not self.job.passes and not weights.get("passes")
             if is_lossless and tolerance and error > tolerance:
                 raise Incorrect(
                     f"largest difference from the fp32 reference is {error:.2g} of its "
