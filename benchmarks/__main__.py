@@ -15,15 +15,16 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import beta
 
-from benchmarks.project import ROOT, Project
+from benchmarks.project import CELL, ROOT, Project
 from hwfit.decide import TIE_SHARE
-from hwfit.records import read_json, write_json
+from hwfit.records import Cell, read_json, write_json
 from hwfit.uncertainty import draws, estimate, pooled_spread
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -35,7 +36,7 @@ PAIRS = 200
 AA_PROCESSES = 36
 ROUNDS = 3
 PEER_PACKAGES = ["optimum-benchmark==0.6.0", "transformers==4.55.4", "datasets==3.6.0"]
-LOADGEN_PACKAGE = "mlcommons-loadgen==6.0.17"
+ONNX_CELL = Cell("bert", "cpu", "onnxruntime", "baseline", "single_stream")
 
 
 def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
@@ -47,7 +48,9 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
     return {"ratio": float(np.median(ours) / np.median(theirs)), "low": float(low), "high": float(high)}
 
 
-def interleaved(project: Project, other: Callable[[int], dict[str, float]]) -> dict[str, Any]:
+def interleaved(
+    project: Project, other: Callable[[int], dict[str, float]], cell: Cell = CELL
+) -> dict[str, Any]:
     """hwfit and another program on the same model, process by process in random order."""
     found: dict[str, Any] = {}
     order = random.Random(0)
@@ -56,8 +59,8 @@ def interleaved(project: Project, other: Callable[[int], dict[str, float]]) -> d
         theirs: dict[str, list[float]] = {"p50": [], "p90": []}
 
         def measure(batch: int = batch, ours: dict[str, list[float]] = ours) -> None:
-            project.measure(1, [batch])
-            samples = project.samples_ms(1, batch)
+            project.measure(1, [batch], cell)
+            samples = project.samples_ms(1, batch, cell)
             ours["p50"].append(float(np.median(samples)))
             ours["p90"].append(float(np.quantile(samples, 0.9)))
 
@@ -83,15 +86,25 @@ def observer(project: Project) -> dict[str, Any]:
 
 
 def loadgen(project: Project) -> dict[str, Any]:
-    """(d) Agreement with MLPerf LoadGen's SingleStream."""
-    target = project.directory / "loadgen"
-    if not target.exists():
-        command = [project.python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
-        subprocess.run([*command, LOADGEN_PACKAGE], check=True)
-    return interleaved(
-        project,
-        lambda batch: project.script("load_generator.py", str(batch), str(BARE_SECONDS), path=str(target)),
-    )
+    """(d) Agreement with MLPerf LoadGen on the same ONNX file: SingleStream's percentiles, Offline's rate."""
+    file = project.directory / project.plan.job(ONNX_CELL, 0)["weights_directory"] / "model.onnx"
+
+    def run(scenario: str, batch: int) -> dict[str, float]:
+        return project.script(
+            "load_generator.py", str(file), scenario, str(batch), str(BARE_SECONDS), runtime="onnxruntime"
+        )
+
+    found = interleaved(project, lambda batch: run("SingleStream", batch), ONNX_CELL)
+    offline = replace(ONNX_CELL, scenario="offline")
+    for batch in (1, 8):
+        ours, theirs = [], []
+        for _ in range(PROCESSES):
+            row = project.measure(1, [batch], offline).profiles[batch]
+            ours.append(row.metrics["throughput_samples_per_s"])
+            theirs.append(run("Offline", batch)["samples_per_s"])
+        found[f"batch {batch}"]["offline samples/s"] = ratio(ours, theirs)
+        print(f"offline, batch {batch}", found[f"batch {batch}"]["offline samples/s"], flush=True)
+    return found
 
 
 def cost(project: Project) -> dict[str, Any]:

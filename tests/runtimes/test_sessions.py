@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from frameworks import ENVIRONMENTS, MODELS, run_python
-from hwfit.catalog import PASSES
+from hwfit.catalog import PASSES, READ_ONNX
 
 SESSIONS = """
 import json, sys, time
@@ -24,6 +24,9 @@ VARIANTS = {
     "bfloat16": ("", [{"pass": "cast", "dtype": "bfloat16"}]),
     "float16": ("", [{"pass": "cast", "dtype": "float16"}]),
     "int8": ("", [{"pass": "quantize_dynamic", "dtype": "int8"}]),
+    "channels-last": ("", [{"pass": "channels_last"}]),
+    "compile": ("", [{"pass": "compile"}]),
+    "eager": ("", [{"pass": "eager"}]),
 }
 for name, model in models.items():
     if runtime not in model["sources"]:
@@ -34,6 +37,9 @@ for name, model in models.items():
         reference = stored["reference"][:16]
     for variant, (suffix, passes) in VARIANTS.items():
         if any(runtime not in PASSES[step["pass"]].runtimes for step in passes):
+            continue
+        # torch.compile takes half a minute for a deep model.
+        if variant == "compile" and card["parameters"] > 3e6:
             continue
         folder = name + suffix + ("-onnx" if runtime in READ_ONNX else "")
         weights = directory / folder / weights_file(runtime)
@@ -117,6 +123,22 @@ def test_a_cast_session_holds_two_bytes_a_weight_or_says_why_it_cannot(sessions)
             assert result["model_size_bytes"] == pytest.approx(held * result["parameters"], rel=0.05), name
             # Not the fp32 outputs under another name, nor far from them.
             assert 1e-7 < result["relative_error"] < error, name
+
+
+def test_how_a_model_runs_changes_nothing_of_what_it_says(sessions):
+    """Layout, compilation and eager mode are no approximations."""
+    found = {
+        name: result
+        for name, result in sessions[1].items()
+        if name.endswith(("/channels-last", "/compile", "/eager"))
+    }
+    assert found or sessions[0] in READ_ONNX
+    for name, result in found.items():
+        if "unsupported" in result:
+            assert name.endswith("/channels-last"), result
+            assert "no two-dimensional convolution" in result["unsupported"]
+        else:
+            assert result["relative_error"] <= 1e-4, name
 
 
 def test_pruning_changes_the_outputs_in_every_runtime_that_loads_the_checkpoint(sessions):

@@ -102,9 +102,9 @@ def test_a_callable_takes_data_of_ones_own(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_runtime_can_drive_the_accelerator() -> None:
     device = Device(accelerator="tpu", runtimes={"mindspore": "mindspore-cpu", "torch": "torch-cpu"})
-    assert list(check_devices({"tpu0": device})) == [
-        (("tpu0", "runtimes", "mindspore"), "cannot drive the accelerator tpu; allowed there: torch, tensorflow")
-    ]
+    ((path, text),) = check_devices({"tpu0": device})
+    assert path == ("tpu0", "runtimes", "mindspore")
+    assert text == "cannot drive the accelerator tpu; allowed there: torch, tensorflow"
 
 
 def test_every_device_of_an_entry_lists_its_runtimes() -> None:

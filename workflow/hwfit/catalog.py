@@ -80,5 +80,8 @@ ZOO = {
 PASSES = {
     "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
     "cast": Pass("session", (*FRAMEWORKS, "openvino"), "hwfit.worker.passes.cast"),
+    "channels_last": Pass("session", ("torch",), "hwfit.worker.passes.channels_last"),
+    "compile": Pass("session", ("torch", "tensorflow"), "hwfit.worker.passes.compile"),
+    "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager"),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
 }

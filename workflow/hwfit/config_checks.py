@@ -113,6 +113,18 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
                     f"is {step}, which rewrites the checkpoint before {before[0]} acts on the loaded model"
                 )
                 yield path, f"{message}; write {step} first"
+        if "compile" in passes and "eager" in passes:
+            yield (
+                (name, "passes"),
+                "has both compile and eager, which undo each other; allowed: one of them",
+            )
+        if "compile" in passes[:-1]:
+            after = passes[passes.index("compile") + 1]
+            path = (name, "passes", passes.index("compile"))
+            yield (
+                path,
+                f"is compile, and {after} comes after it; allowed: compile as the last",
+            )
         if "cast" in passes and "quantize_dynamic" in passes:
             reason = "quantize_dynamic works on fp32 weights and activations, and cast leaves neither"
             yield (name, "passes"), f"has both cast and quantize_dynamic: {reason}; allowed: one of the two"

@@ -197,14 +197,34 @@ class Device(Section):
 class Cast(Section):
     """Weights and activations in a narrower float format."""
 
-    name: Literal["cast"] = Field(alias="pass", description="a session pass: torch, tensorflow, mindspore")
+    name: Literal["cast"] = Field(
+        alias="pass", description="a session pass: torch, tensorflow, mindspore, openvino"
+    )
     dtype: Literal["bfloat16", "float16"] = Field(description="the format")
+
+
+class ChannelsLast(Section):
+    """Images and filters with their channels last in memory."""
+
+    name: Literal["channels_last"] = Field(alias="pass", description="a session pass: torch")
+
+
+class Compile(Section):
+    """Fused kernels made at the first call: torch.compile, XLA."""
+
+    name: Literal["compile"] = Field(alias="pass", description="a session pass: torch, tensorflow")
+
+
+class Eager(Section):
+    """Operator by operator, without a graph; torch's baseline is that."""
+
+    name: Literal["eager"] = Field(alias="pass", description="a session pass: tensorflow, mindspore")
 
 
 class QuantizeDynamic(Section):
     """Int8 weights, activations quantized as they come (post-training, no calibration)."""
 
-    name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch")
+    name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch, onnxruntime")
     dtype: Literal["int8"] = Field(default="int8", description="the format")
 
 
@@ -217,7 +237,7 @@ class Prune(Section):
     )
 
 
-Pass = Annotated[Cast | QuantizeDynamic | Prune, Field(discriminator="name")]
+Pass = Annotated[Cast | ChannelsLast | Compile | Eager | QuantizeDynamic | Prune, Field(discriminator="name")]
 
 
 class Optimization(Section):

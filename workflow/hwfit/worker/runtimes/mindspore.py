@@ -1,4 +1,4 @@
-"""MindSpore in graph mode: on CPUs; Ascend NPUs by device name.
+"""MindSpore, in graph mode where no pass says otherwise: on CPUs; Ascend NPUs by device name.
 
 Run on: CPU (mindspore 2.8.0; later versions run CPU convolutions on a slow reference kernel). On Ascend
 only the device's name differs.

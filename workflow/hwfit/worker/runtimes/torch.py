@@ -35,7 +35,7 @@ INFERENCE = torch.inference_mode()
 
 
 class TorchSession(Session):
-    """A module on a device; session passes may replace `module` and `input_dtype`."""
+    """A module on a device; session passes may replace `module`, `input_dtype` and `memory_format`."""
 
     def __init__(self, request: Request) -> None:
         if request.threads:
@@ -44,6 +44,7 @@ class TorchSession(Session):
         self.is_asynchronous = self.device.type != "cpu"
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: torch.dtype | None = None
+        self.memory_format = torch.contiguous_format
         self.module = models.torch_module(request.source)
         models.load_torch_weights(self.module, request.weights)
         self.module.eval()
@@ -57,7 +58,11 @@ class TorchSession(Session):
         tensors = [torch.from_numpy(np.ascontiguousarray(batch[name])) for name in self.names]
         if self.input_dtype:
             tensors = [t.to(self.input_dtype) if t.is_floating_point() else t for t in tensors]
-        return [t.to(self.device) for t in tensors]
+        # Formats of four axes are for images alone.
+        return [
+            t.to(self.device, memory_format=self.memory_format if t.ndim == 4 else torch.preserve_format)
+            for t in tensors
+        ]
 
     def run(self, placed: list[torch.Tensor]) -> torch.Tensor:
         output = self.module(*placed)
