@@ -15,24 +15,40 @@ import numpy as np
 import yaml
 
 from benchmarks.bert import token_ids
+from hwfit.catalog import weights_file
 from hwfit.config import read_study
 from hwfit.matrix import Plan, environment_file, probe_file
 from hwfit.records import Cell, Profile, read_json, read_profile
 
 ROOT = Path(__file__).parents[1]
 CELL = Cell("bert", "cpu", "torch", "baseline", "single_stream")
+ALL_RUNTIMES = ("torch", "tensorflow", "mindspore", "onnxruntime", "openvino")
+RUNTIMES = {
+    "bert": ("torch", "onnxruntime"),
+    "minilm": ("torch", "onnxruntime", "openvino"),
+    "densenet121": ALL_RUNTIMES,
+}
 STUDY = {
-    "matrix": {
-        "models": ["bert"],
-        "devices": ["cpu"],
-        "runtimes": ["torch", "onnxruntime"],
-        "optimizations": ["baseline"],
-        "batch_sizes": [1, 2, 4, 8, 16],
-    },
+    "matrix": [
+        {
+            "models": [model],
+            "devices": ["cpu"],
+            "runtimes": list(runtimes),
+            "batch_sizes": [1, 2, 4, 8, 16],
+        }
+        for model, runtimes in RUNTIMES.items()
+    ],
     "measurement": {"relative_ci": 0.02, "max_seconds": 3, "scenarios": ["single_stream", "offline"]},
 }
-SOURCES = {"torch": {"callable": "bert:load"}, "onnxruntime": {"export": "torch"}}
-MODELS = {"bert": {"task": "features", "data": "bert.npz", "sources": SOURCES}}
+OWN = {"torch": {"callable": "bert:load"}, "onnxruntime": {"export": "torch"}}
+MODELS = {
+    "bert": {"task": "features", "data": "bert.npz", "sources": OWN},
+    **{
+        name: model
+        for name, model in yaml.safe_load((ROOT / "config" / "models.yaml").read_text()).items()
+        if name in RUNTIMES
+    },
+}
 SNAKEFILE = f"""
 configfile: "config/config.yaml"
 
@@ -72,14 +88,20 @@ class Project:
         os.chdir(directory)
         config = ROOT / "config"
         self.plan = Plan(read_study(STUDY, directory / "config", config, [directory / "config/config.yaml"]))
-        self.environments = {runtime: environment_file(f"{runtime}-cpu") for runtime in SOURCES}
-        cards = {f"{self.plan.weights_directory(cell)}/card.json" for cell in self.plan.cells}
-        self.snakemake(*sorted(cards), probe_file("cpu"), *self.environments.values())
-        self.python = self.python_of("torch")
+        self.prepare(CELL)
+
+    def prepare(self, cell: Cell) -> None:
+        """See to it that what a cell needs is there: its weights, its environment, the device's probe."""
+        card = f"{self.plan.weights_directory(cell)}/card.json"
+        self.snakemake(card, probe_file("cpu"), environment_file(self.plan.environment("cpu", cell.runtime)))
+
+    def weights(self, cell: Cell) -> Path:
+        """The file that a cell's runtime loads."""
+        return self.directory / self.plan.weights_directory(cell) / weights_file(cell.runtime)
 
     def python_of(self, runtime: str) -> str:
         """The Python of a runtime's environment."""
-        return read_json(self.directory / self.environments[runtime])["python"]
+        return read_json(self.directory / environment_file(self.plan.environment("cpu", runtime)))["python"]
 
     def snakemake(self, *targets: str) -> None:
         command = [
@@ -130,7 +152,7 @@ class Project:
         """A script of this folder in a runtime's own Python; what it prints last is JSON."""
         done = subprocess.run(
             [self.python_of(runtime), str(Path(__file__).with_name(name)), *arguments],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/workflow"},
             check=True,
             stdout=subprocess.PIPE,
             text=True,
