@@ -24,7 +24,7 @@ def torch_calls():
 
     from hwfit.worker import zoo
 
-    network = zoo.model(model).torch_module().eval()
+    network = zoo.torch_module(model).eval()
     load_model(network, weights)
     torch.inference_mode().__enter__()
     inputs = [[torch.from_numpy(batch[name]) for name in names] for batch in batches]

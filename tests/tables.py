@@ -108,6 +108,7 @@ def make_row(
         "parameters": 4_652_008,
         "nonzero_parameters": 2_326_004 if optimization == "prune50" else 4_652_008,
         "flops_per_sample": 7.7e8,
+        "activation_mb_per_sample": 53.6,
         "utilization": min(1.0, 7.7e8 * batch_size / (p50 / 1000) / 1.4e11),
         "fidelity": fidelity,
         "relative_error": lost,

@@ -32,9 +32,11 @@ for name, model in models.items():
     if runtime not in model["sources"]:
         continue
     card = json.loads((directory / name / "card.json").read_text())
+    # A deep net takes seconds a photograph in a format that the CPU only emulates.
+    samples, calls = (2, 2) if card["flops_per_sample"] > 1e9 else (16, 20)
     with np.load(directory / name / "evaluation.npz") as stored:
-        batch = {entry["name"]: stored[entry["name"]][:16] for entry in card["inputs"]}
-        reference = stored["reference"][:16]
+        batch = {entry["name"]: stored[entry["name"]][:samples] for entry in card["inputs"]}
+        reference = stored["reference"][:samples]
     for variant, (suffix, passes) in VARIANTS.items():
         if any(runtime not in PASSES[step["pass"]].runtimes for step in passes):
             continue
@@ -53,7 +55,7 @@ for name, model in models.items():
         session.run(placed)
         runs, fetches = [], []
         # Some formats are emulated, a hundred times slower: a few calls of those.
-        while len(runs) < 3 or (len(runs) < 20 and sum(runs) < 2):
+        while len(runs) < 2 or (len(runs) < calls and sum(runs) < 2):
             start = time.perf_counter()
             output = session.run(placed)
             ready = time.perf_counter()
@@ -69,6 +71,7 @@ for name, model in models.items():
             "shape": list(got.shape),
             "model_size_bytes": session.model_size_bytes(),
             "parameters": card["parameters"],
+            "tolerance": card["tolerance"],
             "run_s": float(np.median(runs)),
             "fetch_s": float(np.median(fetches)),
         }
@@ -92,9 +95,10 @@ def of_variant(sessions, variant):
 
 def test_fp32_outputs_are_those_of_the_reference(sessions):
     baseline = of_variant(sessions, "baseline")
-    assert {"mlp/baseline", "lenet-300-100/baseline", "lenet-5/baseline"} <= set(baseline)
+    common = ("mlp", "lenet-300-100", "lenet-5", "alexnet", "densenet121")
+    assert {f"{name}/baseline" for name in common} <= set(baseline)
     for name, result in baseline.items():
-        assert result["relative_error"] <= 1e-4, name
+        assert result["relative_error"] <= result["tolerance"] <= 1e-3, name
         assert result["dtype"] == "float32"
 
 
@@ -121,8 +125,9 @@ def test_a_cast_session_holds_two_bytes_a_weight_or_says_why_it_cannot(sessions)
             # OpenVINO's plugin converts the weights while it compiles: they are not seen.
             held = 4 if runtime == "openvino" else 2
             assert result["model_size_bytes"] == pytest.approx(held * result["parameters"], rel=0.05), name
-            # Not the fp32 outputs under another name, nor far from them.
-            assert 1e-7 < result["relative_error"] < error, name
+            # Not the fp32 outputs under another name, nor far from them; rounding adds up over 121 layers.
+            allowed = 6 * error if name.startswith("densenet121") else error
+            assert 1e-7 < result["relative_error"] < allowed, name
 
 
 def test_how_a_model_runs_changes_nothing_of_what_it_says(sessions):
@@ -157,7 +162,8 @@ def test_int8_makes_dense_models_smaller(sessions):
     if runtime not in PASSES["quantize_dynamic"].runtimes:
         pytest.skip(f"{runtime} has no quantize_dynamic")
     assert found["minilm/int8"]["model_size_bytes"] < 0.7 * found["minilm/baseline"]["model_size_bytes"]
-    assert found["mlp/int8"]["model_size_bytes"] < 0.3 * found["mlp/baseline"]["model_size_bytes"]
+    for name in ("mlp", "alexnet"):
+        assert found[f"{name}/int8"]["model_size_bytes"] < 0.3 * found[f"{name}/baseline"]["model_size_bytes"]
     assert found["minilm/int8"]["fidelity"] > 0.9
 
 
@@ -167,6 +173,11 @@ def test_published_sizes_and_costs(checkpoints):
     assert cards["lenet-300-100"]["parameters"] == 266_610
     assert cards["lenet-5"]["parameters"] == 431_080
     assert cards["mlp"]["parameters"] == 2_002_000
+    # As torchvision states them, multiply-adds by the same counter.
+    assert cards["alexnet"]["parameters"] == 61_100_840
+    assert cards["alexnet"]["flops_per_sample"] == pytest.approx(2 * 0.714e9, rel=0.001)
+    assert cards["densenet121"]["parameters"] == 7_978_856
+    assert cards["densenet121"]["flops_per_sample"] == pytest.approx(2 * 2.834e9, rel=0.001)
     assert cards["efficientnet-lite0"]["parameters"] == pytest.approx(4.65e6, rel=0.01)
     assert cards["efficientnet-lite0"]["flops_per_sample"] == pytest.approx(2 * 407e6, rel=0.08)
     assert cards["minilm"]["parameters"] == pytest.approx(22.7e6, rel=0.01)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from hwfit.config import ConfigError, read_study
 from hwfit.config_checks import check_config, check_devices, check_models, check_optimizations
+from hwfit.presence import files_behind
 from hwfit.sections import Config, Device, Model, Optimization
 
 OWN = Path(__file__).parents[2] / "config"
@@ -73,6 +75,11 @@ def test_the_baseline_has_no_passes() -> None:
             "mixes sources",
         ),
         ({"task": "embedding"}, ("task",), "is 'embedding'; allowed for mlp: features"),
+        (
+            {"task": "classification", "data": "photographs", "sources": {"torch": {"zoo": "alexnet"}}},
+            ("task",),
+            "allowed for alexnet: features; with `weights` of your own: features, classification",
+        ),
         ({"data": "digits"}, ("data",), "is 'digits'; allowed for mlp: photograph-patches"),
         ({"data": "absent.npz"}, ("data",), "absent.npz: not there"),
         (
@@ -80,6 +87,7 @@ def test_the_baseline_has_no_passes() -> None:
             ("training",),
             "is for zoo models",
         ),
+        ({"weights": "absent.safetensors"}, ("weights",), "absent.safetensors: not there"),
         (
             {"task": "embedding", "data": "python-help", "sources": {"tensorflow": {"zoo": "minilm"}}},
             ("sources", "tensorflow"),
@@ -91,6 +99,46 @@ def test_a_model_is_used_for_what_it_is(change: dict[str, Any], path: tuple[str,
     ((found, text),) = check_models({"a": Model(**MODEL | change)})
     assert found == ("a", *path)
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "reason"),
+    [
+        ({}, (), ""),
+        ({"task": "features"}, (), ""),
+        ({"task": "embedding"}, ("task",), "is 'embedding'; allowed for alexnet: features; with"),
+        (
+            {"sources": {"torch": {"callable": "a:b"}}},
+            ("weights",),
+            "is for zoo models; list what",
+        ),
+        ({"training": {"epochs": 3}}, ("training",), "is for a model without `weights`"),
+        ({"data": "digits"}, ("data",), "allowed for alexnet: photographs"),
+    ],
+)
+def test_weights_of_ones_own_are_for_a_zoo_model_that_may_then_classify(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    path: tuple[str, ...],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.safetensors").touch()
+    mine = {"task": "classification", "data": "photographs", "sources": {"torch": {"zoo": "alexnet"}}}
+    findings = list(check_models({"a": Model(**mine | {"weights": "mine.safetensors"} | change)}))
+    assert [found for found, _ in findings] == ([("a", *path)] if path else [])
+    assert all(reason in text for _, text in findings)
+
+
+@pytest.mark.parametrize("weights", ["mine.bin", "safetensors", "", "a\n.pt"])
+def test_weights_are_a_file_of_a_known_kind(weights: str) -> None:
+    with pytest.raises(ValidationError, match="weights"):
+        Model(**MODEL | {"weights": weights})
+
+
+def test_a_changed_file_of_weights_makes_the_model_anew() -> None:
+    assert files_behind(Model(**MODEL | {"weights": "mine.pt"})) == ["mine.pt"]
 
 
 def test_a_callable_takes_data_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ STUDY = {
     "tracking": {"experiment": "hwfit"},
 }
 MODEL = {"task": "features", "data": "photograph-patches", "sources": {"torch": {"zoo": "mlp"}}}
+MODEL_KEYS = "task, data, sources, files, weights, training"
 DEVICE = {"accelerator": "cpu", "runtimes": {"torch": "torch-cpu"}}
 WORDS_OF_PYTHON = ("Traceback", "pydantic", "ValidationError", "Input should")
 
@@ -180,8 +181,16 @@ def test_a_name_that_yaml_does_not_read_as_text_needs_quotes(tmp_path: Path) -> 
         (("a", "sources", "torch"), {"callable": "a:b; rm -r x"}, "allowed: `package.module:function`"),
         (("a", "sources", "torch"), {"url": "x"}, "a.sources.torch.url is not a known key; allowed: zoo"),
         (("a", "training"), {"epochs": 0}, "a.training.epochs is 0; allowed: a whole number from 1"),
-        (("a", "epochs"), 3, "a.epochs is not a known key; allowed: task, data, sources, files, training"),
-        (("a",), None, "a is empty; allowed: a mapping with the keys task, data, sources, files, training"),
+        (
+            ("a", "epochs"),
+            3,
+            f"a.epochs is not a known key; allowed: {MODEL_KEYS}",
+        ),
+        (
+            ("a",),
+            None,
+            f"a is empty; allowed: a mapping with the keys {MODEL_KEYS}",
+        ),
     ],
 )
 def test_models_are_checked(tmp_path: Path, path: tuple[str | int, ...], value: Any, expected: str) -> None:

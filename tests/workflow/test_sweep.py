@@ -284,6 +284,55 @@ def test_a_users_model_that_is_edited_is_measured_again(project):
     assert after["metrics"]["latency_p50_ms"] > 10 > before["metrics"]["latency_p50_ms"]
 
 
+def write_mlp(path, seed):
+    """Weights for the zoo's mlp as a safetensors file: the length of a head of JSON, the head, the values."""
+    arrays = {f"fc{i}.{part}": shape for i in (1, 2) for part, shape in MLP.items()}
+    head, end = {}, 0
+    for name, shape in arrays.items():
+        start, end = end, end + 4 * int(np.prod(shape))
+        head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    content = json.dumps(head).encode()
+    values = np.random.default_rng(seed).standard_normal(end // 4, np.float32)
+    path.write_bytes(len(content).to_bytes(8, "little") + content + values.tobytes())
+
+
+MLP = {"weight": [1000, 1000], "bias": [1000]}
+
+
+def test_weights_of_the_users_own_are_measured_and_again_when_they_change(project):
+    weights = project.directory / "mine.safetensors"
+    write_mlp(weights, seed=1)
+    project.configure(
+        {
+            "matrix": {"models": ["mine"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [1]},
+            "measurement": {"max_seconds": 1.0, "relative_ci": 0.2, "confirm_rounds": 0},
+        },
+        models={
+            "mine": {
+                "task": "features",
+                "data": "photograph-patches",
+                "weights": weights.name,
+                "sources": {"torch": {"zoo": "mlp"}},
+            }
+        },
+    )
+    project.run()
+    path = project.directory / "results/profiles/cpu/torch/mine/baseline/single_stream/round0/bs1.json"
+    first = json.loads(path.read_text())
+    assert first["status"] == "ok"
+    assert project.table()["activation_mb_per_sample"].tolist() == [2 * 1000 * 4 / 1e6]
+    write_mlp(weights, seed=2)
+    project.run()
+    again = json.loads(path.read_text())
+    assert again["status"] == "ok"
+    assert again["fingerprints"]["subject"] != first["fingerprints"]["subject"]
+    weights.write_bytes(weights.read_bytes()[:-4])
+    project.run()
+    (row,) = project.table().to_dict("records")
+    assert row["status"] == "unsupported"
+    assert row["reason"].startswith("mine.safetensors is cut short")
+
+
 def test_a_sweep_killed_while_it_measures_is_taken_up_by_a_plain_rerun(project):
     process = project.start()
     measured = project.profile("baseline", 1)

@@ -22,9 +22,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A network that hwfit defines itself, or takes with its real weights from a package."""
+    """A network that hwfit defines itself, or takes with its real weights from a package.
 
-    task: str
+    `tasks`: first what it is for as it comes, then what else it may be for with a user's weights.
+    """
+
+    tasks: tuple[str, ...]
     runtimes: tuple[str, ...]
     data: tuple[str, ...]
 
@@ -70,11 +73,13 @@ DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")
 
 ZOO = {
-    "mlp": ZooModel("features", tuple(RUNTIMES), ("photograph-patches",)),
-    "lenet-300-100": ZooModel("classification", tuple(RUNTIMES), DIGIT_SETS),
-    "lenet-5": ZooModel("classification", tuple(RUNTIMES), DIGIT_SETS),
-    "efficientnet-lite0": ZooModel("classification", ("torch", *READ_ONNX), ("photographs",)),
-    "minilm": ZooModel("embedding", ("torch", *READ_ONNX), ("python-help",)),
+    "mlp": ZooModel(("features",), tuple(RUNTIMES), ("photograph-patches",)),
+    "lenet-300-100": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
+    "lenet-5": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
+    "alexnet": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
+    "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
+    "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), ("photographs",)),
+    "minilm": ZooModel(("embedding",), ("torch", *READ_ONNX), ("python-help",)),
 }
 
 PASSES = {

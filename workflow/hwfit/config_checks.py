@@ -36,17 +36,24 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
         if len(zoo) > 1:
             message = "mixes sources; allowed: one zoo model for all runtimes, or sources of your own"
             yield (name, "sources"), message
-        if model.training and zoo == {None}:
-            yield (name, "training"), "is for zoo models; yours brings its own weights"
+        if zoo == {None}:
+            if model.training:
+                yield (name, "training"), "is for zoo models; yours brings its own weights"
+            if model.weights:
+                yield (name, "weights"), "is for zoo models; list what a callable reads under `files`"
+        elif model.training and model.weights:
+            yield (name, "training"), "is for a model without `weights`; allowed: one of the two"
+        if model.weights and not Path(model.weights).is_file():
+            yield (name, "weights"), _absent(model.weights)
         if model.data.endswith(".npz") and not Path(model.data).is_file():
-            yield (
-                (name, "data"),
-                f"is {shown(model.data)}, looked for at {Path(model.data).absolute()}: not there",
-            )
+            yield (name, "data"), _absent(model.data)
         for place, file in enumerate(model.files):
             if not Path(file).is_file():
-                said = f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
-                yield (name, "files", place), said
+                yield (name, "files", place), _absent(file)
+
+
+def _absent(file: str) -> str:
+    return f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
 
 
 def _check_kind(name: str, model: Model, runtime: str, kind: str) -> Iterator[Finding]:
@@ -62,7 +69,7 @@ def _check_kind(name: str, model: Model, runtime: str, kind: str) -> Iterator[Fi
         yield path, "is export: torch, and the model has no torch source; add one, or name an ONNX file"
     file = model.sources[runtime].onnx
     if file and not Path(file).is_file():
-        yield (*path, "onnx"), f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
+        yield (*path, "onnx"), _absent(file)
 
 
 def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Finding]:
@@ -70,8 +77,10 @@ def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Find
     if runtime not in brought.runtimes:
         message = f"is for a runtime that {zoo} does not come in; allowed: {', '.join(brought.runtimes)}"
         yield (name, "sources", runtime), message
-    if model.task != brought.task:
-        yield (name, "task"), f"is {shown(model.task)}; allowed for {zoo}: {brought.task}"
+    as_it_comes, *with_weights = brought.tasks
+    if model.task != as_it_comes and not (model.weights and model.task in with_weights):
+        more = f"; with `weights` of your own: {', '.join(brought.tasks)}" if with_weights else ""
+        yield (name, "task"), f"is {shown(model.task)}; allowed for {zoo}: {as_it_comes}{more}"
     if model.data not in brought.data and not model.data.endswith(".npz"):
         choices = ", ".join(brought.data)
         yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or a .npz file"

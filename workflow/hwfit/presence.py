@@ -1,4 +1,4 @@
-"""What a Snakefile looks up while it is read: a probe's answer as a short hash, the files of callables."""
+"""What a Snakefile looks up while it is read: a probe's answer as a short hash, the user's files."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def installed_packages() -> str:
 
 
 def files_behind(model: Model) -> list[str]:
-    """What makes a user's model: its callables' modules, as far as they lie here, and its files."""
+    """What makes a user's model: its callables' modules, as far as they lie here, its files and weights."""
     callables = (source.callable for source in model.sources.values() if source.callable)
     modules = {path.partition(":")[0].replace(".", "/") for path in callables}
     paths = (Path(f"{module}{end}") for module in sorted(modules) for end in (".py", "/__init__.py"))
-    return [*(str(path) for path in paths if path.is_file()), *model.files]
+    weights = [model.weights] if model.weights else []
+    return [*(str(path) for path in paths if path.is_file()), *model.files, *weights]

@@ -79,6 +79,7 @@ COLUMNS: dict[str, str] = {
     "parameters": "number of weights",
     "nonzero_parameters": "weights that are not zero",
     "flops_per_sample": "multiply and add counted as two",
+    "activation_mb_per_sample": "outputs of all layers that have weights, in fp32",
     "device_share": "of the model's operators, those that ran on the device asked for; empty: not told",
     "utilization": "achieved FLOP/s over the device's measured fp32 matrix-product peak",
     "accuracy": "share of labelled samples classified right",

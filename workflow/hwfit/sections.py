@@ -170,6 +170,20 @@ class Model(Section):
         description="what the callables read or import beside their own module, such as a file of weights: "
         "where one of them changes, the model is measured again",
     )
+    weights: (
+        Annotated[
+            str,
+            _text(
+                r"^[^\x00-\x1f]+\.(safetensors|pt|pth)$",
+                "the path of a .safetensors, .pt or .pth file, without control characters",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="a state dict for a zoo model, in place of the weights that it comes with; under "
+        "torchvision's names where torchvision has the model",
+    )
     training: Training | None = Field(default=None, description="how a zoo model is trained; not for others")
 
 

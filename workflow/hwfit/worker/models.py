@@ -10,7 +10,6 @@ from typing import Any
 
 from hwfit.worker import zoo
 from hwfit.worker.errors import Unsupported
-from hwfit.worker.zoo import layers
 
 Source = Mapping[str, Any]
 
@@ -20,7 +19,7 @@ def torch_module(source: Source) -> Any:
     import torch
 
     if "zoo" in source:
-        return zoo.model(source["zoo"]).torch_module().eval()
+        return zoo.torch_module(source["zoo"]).eval()
     return called(source, torch.nn.Module, "a torch.nn.Module").eval()
 
 
@@ -41,8 +40,10 @@ def keras_model(source: Source, weights: Path) -> Any:
     import keras
 
     if "zoo" in source:
+        from hwfit.worker.zoo import keras_layers
+
         definition = zoo.model(source["zoo"])
-        return layers.build_keras(definition.LAYERS, definition.INPUT_SHAPE, load_arrays(weights))
+        return keras_layers.build(definition.LAYERS, definition.INPUT_SHAPE, load_arrays(weights))
     return called(source, keras.Model, "a keras.Model")
 
 
@@ -51,7 +52,9 @@ def mindspore_cell(source: Source, weights: Path) -> Any:
     import mindspore
 
     if "zoo" in source:
-        return layers.build_mindspore(zoo.model(source["zoo"]).LAYERS, load_arrays(weights))
+        from hwfit.worker.zoo import mindspore_layers
+
+        return mindspore_layers.build(zoo.model(source["zoo"]).LAYERS, load_arrays(weights))
     return called(source, mindspore.nn.Cell, "a mindspore.nn.Cell")
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
-from hwfit.worker import models, outputs, zoo
+from hwfit.worker import counts, models, outputs, zoo
 from hwfit.worker.onnx_model import OnnxModel
+from hwfit.worker.weights import load_weights
 
 TRAINING = {"epochs": 30, "seed": 0}
 TRAINING_BATCH = 128
@@ -30,7 +31,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
 
     Parameters
     ----------
-    code : files of the user's callables, whose content is part of what is measured
+    code : the user's files, of callables or of weights, whose content is part of what is measured
     """
     sources = model["sources"]
     # A zoo model's checkpoint is torch's, whatever runtimes load it.
@@ -63,7 +64,9 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         "labelled": labels is not None,
         "provenance": getattr(definition, "PROVENANCE", "the user's own"),
         "parameters": None,
+        "weight_bytes": None,
         "flops_per_sample": None,
+        "activation_bytes_per_sample": None,
         "reference_accuracy": None,
         "tolerance": getattr(definition, "TOLERANCE", CALLABLE_TOLERANCE),
         "training": None,
@@ -110,19 +113,18 @@ def of_torch_module(
     training = TRAINING | (model.get("training") or {})
     torch.manual_seed(training["seed"])
     module = models.torch_module(source)
-    trained = None
-    if definition is not None and definition.IS_TRAINED_HERE:
-        trained = train(module, dataset, **training)
+    given = give_weights(module, model, definition, dataset, inputs, training)
     module.eval()
     reference = predict(module, inputs)
     parameters = dict(module.named_parameters())
     save_model(module, str(out / "weights.safetensors"))
-    return reference, {
-        "training": trained,
+    return reference, given | {
         "parameters": sum(p.numel() for p in parameters.values()),
         "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),
         "parameter_names": list(parameters),
-        "flops_per_sample": count_flops(module, inputs),
+        "weight_bytes": counts.weight_bytes(module),
+        "flops_per_sample": counts.flops(module, inputs),
+        "activation_bytes_per_sample": counts.activation_bytes(module, inputs),
         "weights_sha256": file_sha256(out / "weights.safetensors"),
     }
 
@@ -170,6 +172,25 @@ def as_float32(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
+def give_weights(
+    module: Any,
+    model: Mapping[str, Any],
+    definition: Any,
+    dataset: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Load the user's weights, or train, or settle, or leave what came; returns what the card says of it."""
+    if model.get("weights"):
+        load_weights(module, Path(model["weights"]))
+        return {"provenance": f"the user's weights, {model['weights']}"}
+    if definition is not None and definition.IS_TRAINED_HERE:
+        return {"training": train(module, dataset, **training)}
+    if hasattr(definition, "settle"):
+        definition.settle(module, inputs)
+    return {}
+
+
 def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:
     """Train a classifier with Adam on the training split; returns what was done, with its seconds."""
     started = time.perf_counter()
@@ -206,13 +227,3 @@ def predict(module: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
             raise ValueError(f"the model returned a {type(output).__name__}, not one tensor")
         found.append(output.float().numpy())
     return np.concatenate(found)
-
-
-@torch.inference_mode()
-def count_flops(module: Any, inputs: Mapping[str, np.ndarray]) -> int:
-    """FLOPs of one sample by torch's counter, multiply and add counted as two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        module(*[torch.from_numpy(array[:1]) for array in inputs.values()])
-    return counter.get_total_flops()

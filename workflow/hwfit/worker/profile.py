@@ -161,6 +161,7 @@ class Bench:
         samples_path = job.path(batch_size).with_suffix(".npz")
         write_samples(samples_path, [a.series.durations for a in attempts])
         weights = read_card(job.weights_directory)
+        activation_bytes = self.card.get("activation_bytes_per_sample")
         metrics = figures | {
             "throughput_samples_per_s": series.throughput,
             "samples": len(series.durations),
@@ -173,6 +174,7 @@ class Bench:
             "parameters": self.card.get("parameters"),
             "nonzero_parameters": weights.get("nonzero_parameters", self.card.get("parameters")),
             "flops_per_sample": self.card.get("flops_per_sample"),
+            "activation_mb_per_sample": activation_bytes and activation_bytes / 1e6,
             "device_share": placement.share if placement else None,
             "wall_s": time.perf_counter() - began,
         }

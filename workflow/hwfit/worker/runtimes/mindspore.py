@@ -7,6 +7,7 @@ only the device's name differs.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -44,15 +45,17 @@ class MindSporeSession(Session):
     def require_kernels(self, request: Request) -> None:
         """Compile for one sample. Raises Unsupported where the device lacks a kernel for the new types."""
         one = {e["name"]: np.zeros((1, *e["shape"]), e["dtype"]) for e in request.card["inputs"]}
-        try:
-            self.run(self.place(one))
-        except (TypeError, RuntimeError) as error:
-            told = [
-                line.strip() for line in str(error).splitlines() if "fail!" in line or "nsupported" in line
-            ]
-            raise Unsupported(
-                f"mindspore {ms.__version__} on {self.accelerator}: {(told or [str(error)])[0]}"
-            ) from error
+        # A graph whose types do not fit is dumped as well, without this into the directory of the run.
+        with tempfile.TemporaryDirectory() as directory:
+            os.environ["MS_OM_PATH"] = directory
+            try:
+                self.run(self.place(one))
+            except (TypeError, RuntimeError) as error:
+                lines = [line.strip() for line in str(error).splitlines()]
+                told = next((line for line in lines if "fail!" in line or "nsupported" in line), lines[0])
+                raise Unsupported(f"mindspore {ms.__version__} on {self.accelerator}: {told}") from error
+            finally:
+                del os.environ["MS_OM_PATH"]
 
     def place(self, batch: Batch) -> list[Any]:
         tensors = [ms.Tensor(np.ascontiguousarray(batch[name])) for name in self.names]

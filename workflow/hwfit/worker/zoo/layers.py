@@ -1,21 +1,21 @@
-"""Plain feed-forward networks, said once as a tuple of layers and built in three frameworks.
+"""Feed-forward networks, said once as a tuple of layers; a module a framework builds them.
 
 The checkpoint is in torch's names and layouts: `<layer>.weight` is (out, in) for a dense layer and
-(out, in, height, width) for a convolution, inputs are (channels, height, width). TensorFlow's
-convolutions on a CPU know channels last only: there the inputs come transposed, and the weights are
-transposed once, while they are loaded.
+(out, in, height, width) for a convolution, inputs are (channels, height, width). A layer inside a named
+one has both names, `<outer>.<inner>.weight`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 Weights = Mapping[str, np.ndarray]
+
+# Torch's default, said because Keras has another.
+BATCH_NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,42 @@ class Dense:
 
 @dataclass(frozen=True)
 class Convolution:
-    """Without padding, stride 1."""
+    """Square kernels; `padding` zeros on each side."""
 
     name: str
     inputs: int
     outputs: int
     kernel: int
+    stride: int = 1
+    padding: int = 0
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """As in inference: by the running statistics of the checkpoint."""
+
+    name: str
+    channels: int
 
 
 @dataclass(frozen=True)
 class MaxPool:
+    """`padding` values on each side that are no maximum; the stride is the size where none is given."""
+
     size: int
+    stride: int | None = None
+    padding: int = 0
+
+
+@dataclass(frozen=True)
+class AveragePool:
+    size: int
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool:
+    """(channels, height, width) to (channels)."""
 
 
 @dataclass(frozen=True)
@@ -50,91 +75,34 @@ class ReLU:
     pass
 
 
-Layer = Dense | Convolution | MaxPool | Flatten | ReLU
+@dataclass(frozen=True)
+class Block:
+    """Layers one after another, under one name."""
+
+    name: str
+    layers: tuple[Layer, ...]
 
 
-def build_torch(layers: Sequence[Layer]) -> Any:
-    """A torch.nn.Sequential with torch's own initial weights."""
-    from torch import nn
+@dataclass(frozen=True)
+class ConcatenateInput:
+    """Its input, and behind it along the channels what the layers make of it (Huang et al., 2017)."""
 
-    def built(layer: Layer) -> Any:
-        match layer:
-            case Dense():
-                return nn.Linear(layer.inputs, layer.outputs)
-            case Convolution():
-                return nn.Conv2d(layer.inputs, layer.outputs, layer.kernel)
-            case MaxPool():
-                return nn.MaxPool2d(layer.size)
-            case Flatten():
-                return nn.Flatten()
-            case ReLU():
-                return nn.ReLU()
-
-    return nn.Sequential(OrderedDict((name_of(layer, i), built(layer)) for i, layer in enumerate(layers)))
+    name: str
+    layers: tuple[Layer, ...]
 
 
-def build_keras(layers: Sequence[Layer], input_shape: tuple[int, ...], weights: Weights) -> Any:
-    """A Keras model that takes channels last; its layers have the dtype policy that is in force."""
-    import keras
-
-    inputs = keras.Input(channels_last(input_shape))
-    shape: tuple[int, ...] = input_shape
-    flattened: tuple[int, ...] | None = None
-    outputs: Any = inputs
-    arrays: list[np.ndarray] = []
-    for layer in layers:
-        match layer:
-            case Dense():
-                outputs = keras.layers.Dense(layer.outputs, name=layer.name)(outputs)
-                kernel = weights[f"{layer.name}.weight"]
-                if flattened and len(flattened) == 3:
-                    # Torch flattens (C, H, W), Keras (H, W, C): the columns follow.
-                    kernel = kernel.reshape(-1, *flattened).transpose(0, 2, 3, 1).reshape(len(kernel), -1)
-                arrays += [kernel.T, weights[f"{layer.name}.bias"]]
-                flattened = None
-            case Convolution():
-                outputs = keras.layers.Conv2D(layer.outputs, layer.kernel, name=layer.name)(outputs)
-                arrays += [
-                    weights[f"{layer.name}.weight"].transpose(2, 3, 1, 0),
-                    weights[f"{layer.name}.bias"],
-                ]
-                shape = (layer.outputs, *(size - layer.kernel + 1 for size in shape[1:]))
-            case MaxPool():
-                outputs = keras.layers.MaxPooling2D(layer.size)(outputs)
-                shape = (shape[0], *(size // layer.size for size in shape[1:]))
-            case Flatten():
-                outputs = keras.layers.Flatten()(outputs)
-                flattened = shape
-            case ReLU():
-                outputs = keras.layers.ReLU()(outputs)
-    model = keras.Model(inputs, outputs)
-    model.set_weights(arrays)
-    return model
-
-
-def build_mindspore(layers: Sequence[Layer], weights: Weights) -> Any:
-    """A mindspore.nn.SequentialCell in evaluation mode."""
-    import mindspore
-    from mindspore import nn
-
-    def built(layer: Layer) -> Any:
-        match layer:
-            case Dense():
-                return nn.Dense(layer.inputs, layer.outputs)
-            case Convolution():
-                return nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, pad_mode="valid", has_bias=True)
-            case MaxPool():
-                return nn.MaxPool2d(layer.size, layer.size)
-            case Flatten():
-                return nn.Flatten()
-            case ReLU():
-                return nn.ReLU()
-
-    cell = nn.SequentialCell(OrderedDict((name_of(layer, i), built(layer)) for i, layer in enumerate(layers)))
-    for parameter in cell.get_parameters():
-        parameter.set_data(mindspore.Tensor(np.ascontiguousarray(weights[parameter.name])))
-    cell.set_train(False)
-    return cell
+Layer = (
+    Dense
+    | Convolution
+    | BatchNorm
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
+    | Flatten
+    | ReLU
+    | Block
+    | ConcatenateInput
+)
 
 
 def name_of(layer: Layer, position: int) -> str:

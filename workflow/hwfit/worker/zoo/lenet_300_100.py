@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hwfit.worker.zoo import layers
 from hwfit.worker.zoo.lenet_5 import evaluation_inputs
 
-__all__ = ["evaluation_inputs", "torch_module"]
+__all__ = ["evaluation_inputs"]
 
 TOLERANCE = 1e-4
 IS_TRAINED_HERE = True
@@ -21,8 +19,3 @@ LAYERS = (
     layers.ReLU(),
     layers.Dense("fc3", 100, 10),
 )
-
-
-def torch_module() -> Any:
-    """The network with its initial weights."""
-    return layers.build_torch(LAYERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -23,11 +22,6 @@ LAYERS = (
     layers.ReLU(),
     layers.Dense("fc2", 500, 10),
 )
-
-
-def torch_module() -> Any:
-    """The network with its initial weights."""
-    return layers.build_torch(LAYERS)
 
 
 def evaluation_inputs(dataset: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,6 @@ IS_TRAINED_HERE = False
 PROVENANCE = "untrained: torch's initial weights, seed 0; it is measured for its speed and fidelity alone"
 INPUT_SHAPE = (1000,)
 LAYERS = (layers.Dense("fc1", 1000, 1000), layers.ReLU(), layers.Dense("fc2", 1000, 1000))
-
-
-def torch_module() -> Any:
-    """The network with its initial weights."""
-    return layers.build_torch(LAYERS)
 
 
 def evaluation_inputs(dataset: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None]:

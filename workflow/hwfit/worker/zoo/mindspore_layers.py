@@ -1,0 +1,94 @@
+"""The zoo's layers in MindSpore."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import mindspore
+import numpy as np
+from mindspore import nn, ops
+
+from hwfit.worker.zoo import layers as kinds
+
+# MindSpore's names for a batch norm's parameters, and torch's.
+TORCH_NAMES = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def build(layers: Sequence[kinds.Layer], weights: kinds.Weights) -> Any:
+    """A cell in evaluation mode with a checkpoint's weights."""
+    cell = nn.SequentialCell(named(layers))
+    for parameter in cell.get_parameters():
+        layer, _, own = parameter.name.rpartition(".")
+        array = weights[f"{layer}.{TORCH_NAMES.get(own, own)}"]
+        parameter.set_data(mindspore.Tensor(np.ascontiguousarray(array)))
+    cell.set_train(False)
+    return cell
+
+
+def named(layers: Sequence[kinds.Layer]) -> OrderedDict[str, Any]:
+    """The layers' cells by name, in order."""
+    return OrderedDict((kinds.name_of(layer, i), cell_of(layer)) for i, layer in enumerate(layers))
+
+
+def cell_of(layer: kinds.Layer) -> Any:
+    """One layer."""
+    match layer:
+        case kinds.Dense():
+            return nn.Dense(layer.inputs, layer.outputs)
+        case kinds.Convolution():
+            return nn.Conv2d(
+                layer.inputs,
+                layer.outputs,
+                layer.kernel,
+                stride=layer.stride,
+                pad_mode="pad",
+                padding=layer.padding,
+                has_bias=layer.bias,
+            )
+        case kinds.BatchNorm():
+            return nn.BatchNorm2d(layer.channels, eps=kinds.BATCH_NORM_EPSILON)
+        case kinds.MaxPool():
+            return max_pool(layer)
+        case kinds.AveragePool():
+            return nn.AvgPool2d(layer.size, layer.size)
+        case kinds.GlobalAveragePool():
+            return GlobalAveragePool()
+        case kinds.Flatten():
+            return nn.Flatten()
+        case kinds.ReLU():
+            return nn.ReLU()
+        case kinds.Block():
+            return nn.SequentialCell(named(layer.layers))
+        case kinds.ConcatenateInput():
+            return ConcatenateInput(named(layer.layers))
+
+
+def max_pool(layer: kinds.MaxPool) -> Any:
+    stride = layer.stride or layer.size
+    if layer.padding:
+        return nn.MaxPool2d(layer.size, stride, pad_mode="pad", padding=layer.padding)
+    return nn.MaxPool2d(layer.size, stride)
+
+
+class GlobalAveragePool(nn.Cell):
+    """(n, channels, height, width) to (n, channels)."""
+
+    def construct(self, x: Any) -> Any:
+        return ops.mean(x, (2, 3))
+
+
+class ConcatenateInput(nn.SequentialCell):
+    """The input, (n, channels, height, width), and behind it along the channels the layers' output."""
+
+    def construct(self, x: Any) -> Any:
+        output = x
+        for cell in self.cell_list:
+            output = cell(output)
+        return ops.cat((x, output), 1)
