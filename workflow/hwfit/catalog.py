@@ -4,6 +4,7 @@ Declarations only, with the standard library, so that both wings can read them: 
 validate a config and to plan, the worker wing to find the module that does the work.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -27,6 +28,7 @@ class ZooModel:
     task: str
     runtimes: tuple[str, ...]
     data: tuple[str, ...]
+    context_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,19 @@ RUNTIMES = {
 ACCELERATORS = ("cpu", "cuda", "tpu", "npu")
 
 # What a model's outputs mean, and with it how two sets of outputs are compared:
-# classification by top-1 agreement, features (and embeddings) by mean cosine similarity.
-TASKS = ("classification", "embedding", "features")
+# classification by top-1 agreement, features (and embeddings) by mean cosine similarity, generation by
+# the agreement on the next token, and by perplexity.
+TASKS = ("classification", "embedding", "features", "generation")
 
 # How requests arrive, and whether somebody waits for each answer, so that its latency counts.
 SCENARIOS = {"single_stream": True, "offline": False, "server": True}
 
+# A language model has scenarios of its own instead, one for each pair of lengths.
+_GENERATION = re.compile(r"generate-(\d+)-(\d+)")
+
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
-DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")
+TEXT_SETS = ("python-topics", "python-help")
+DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", *TEXT_SETS)
 
 ZOO = {
     "mlp": ZooModel("features", ("torch", "tensorflow", "mindspore"), ("photograph-patches",)),
@@ -60,6 +67,7 @@ ZOO = {
     "lenet-5": ZooModel("classification", ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
     "efficientnet-lite0": ZooModel("classification", ("torch",), ("photographs",)),
     "minilm": ZooModel("embedding", ("torch",), ("python-help",)),
+    "smollm2": ZooModel("generation", ("torch", "tensorflow", "mindspore"), ("python-topics",), 8192),
 }
 
 PASSES = {
@@ -67,3 +75,24 @@ PASSES = {
     "cast": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.cast"),
     "quantize_dynamic": Pass("session", ("torch",), "hwfit.worker.passes.quantize_dynamic"),
 }
+
+
+def generation_scenario(prompt_tokens: int, output_tokens: int) -> str:
+    """The name of the scenario in which a language model reads and writes so many tokens."""
+    return f"generate-{prompt_tokens}-{output_tokens}"
+
+
+def is_generation(scenario: str) -> bool:
+    """Whether a scenario is one of a language model."""
+    return _GENERATION.fullmatch(scenario) is not None
+
+
+def generation_lengths(scenario: str) -> tuple[int, int] | None:
+    """Tokens of the prompt and of the output in a scenario of a language model; None in any other."""
+    match = _GENERATION.fullmatch(scenario)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def has_latency(scenario: str) -> bool:
+    """Whether somebody waits for each answer."""
+    return SCENARIOS.get(scenario, True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
-from hwfit.worker import models, outputs, zoo
+from hwfit.worker import hugging_face, models, outputs, zoo
 
 TRAINING = {"epochs": 30, "seed": 0}
 TRAINING_BATCH = 128
@@ -31,11 +31,10 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     ----------
     code : files of the user's callables, whose content is part of what is measured
     """
-    from safetensors.torch import save_model
-
     sources = model["sources"]
-    # A zoo model's checkpoint is torch's, whatever runtimes load it.
-    source = sources.get("torch") or next((s for s in sources.values() if s.get("zoo")), None)
+    # Where several runtimes load one checkpoint, it is torch's.
+    shared = (s for s in sources.values() if s.get("zoo") or s.get("huggingface"))
+    source = sources.get("torch") or next(shared, None)
     definition = zoo.model(source["zoo"]) if source and "zoo" in source else None
     with np.load(data) as stored:
         dataset = {key: stored[key] for key in stored.files}
@@ -49,7 +48,8 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
             },
         )
         return
-    inputs, labels = evaluation_set(dataset, definition, name, data)
+    is_generation = model["task"] == "generation"
+    inputs, labels = ({}, None) if is_generation else evaluation_set(dataset, definition, source, name, data)
     card: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "status": "ok",
@@ -58,7 +58,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         "task": model["task"],
         "source": source,
         "inputs": [{"name": k, "dtype": str(v.dtype), "shape": list(v.shape[1:])} for k, v in inputs.items()],
-        "samples": len(next(iter(inputs.values()))),
+        "samples": len(next(iter(inputs.values()), ())),
         "labelled": labels is not None,
         "provenance": getattr(definition, "PROVENANCE", "the user's own"),
         "parameters": None,
@@ -71,27 +71,28 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     arrays = dict(inputs)
     if labels is not None:
         arrays["labels"] = labels
-    if source:
+    if source and is_generation:
+        from hwfit.worker.generation import reference
+
+        module, tokenizer = reference.language_model(source)
+        arrays, facts = reference.describe(module, tokenizer, dataset, str(data))
+        card |= facts | save_checkpoint(module, out)
+    elif source:
         training = TRAINING | (model.get("training") or {})
         torch.manual_seed(training["seed"])
-        module = models.torch_module(source)
+        module = models.torch_module(source, model["task"])
         if definition is not None and definition.IS_TRAINED_HERE:
             card["training"] = train(module, dataset, **training)
         module.eval()
-        reference = predict(module, inputs)
-        arrays["reference"] = reference
+        predicted = predict(module, inputs)
+        arrays["reference"] = predicted
         if model["task"] == "classification":
-            outputs.require_classes(reference, labels, str(data))
+            outputs.require_classes(predicted, labels, str(data))
             if labels is not None:
-                card["reference_accuracy"] = outputs.accuracy(reference, labels)
-        card["output_shape"] = list(reference.shape[1:])
-        parameters = dict(module.named_parameters())
-        card["parameters"] = sum(p.numel() for p in parameters.values())
-        card["nonzero_parameters"] = sum(int(p.count_nonzero()) for p in parameters.values())
-        card["parameter_names"] = list(parameters)
+                card["reference_accuracy"] = outputs.accuracy(predicted, labels)
+        card["output_shape"] = list(predicted.shape[1:])
         card["flops_per_sample"] = count_flops(module, inputs)
-        save_model(module, str(out / "weights.safetensors"))
-        card["weights_sha256"] = file_sha256(out / "weights.safetensors")
+        card |= save_checkpoint(module, out)
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     write_bytes(out / "evaluation.npz", content.getvalue())
@@ -99,8 +100,29 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     write_json(out / "card.json", card)
 
 
+def save_checkpoint(module: Any, out: Path) -> dict[str, Any]:
+    """Write weights.safetensors; returns what the card says of it."""
+    from safetensors.torch import save_file
+
+    parameters = dict(module.named_parameters())
+    # Of tied weights, the name that torch knows them by first.
+    kept = set(parameters) | dict(module.named_buffers()).keys()
+    arrays = {name: array.contiguous() for name, array in module.state_dict().items() if name in kept}
+    save_file(arrays, out / "weights.safetensors")
+    return {
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),
+        "parameter_names": list(parameters),
+        "weights_sha256": file_sha256(out / "weights.safetensors"),
+    }
+
+
 def evaluation_set(
-    dataset: Mapping[str, np.ndarray], definition: Any, name: str, data: Path
+    dataset: Mapping[str, np.ndarray],
+    definition: Any,
+    source: Mapping[str, Any] | None,
+    name: str,
+    data: Path,
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """The inputs by name, in torch's layout, and the labels if there are any.
 
@@ -111,6 +133,11 @@ def evaluation_set(
             return definition.evaluation_inputs(dataset)
         except KeyError as error:
             raise ValueError(f"{data} has no array {error}, which {name} needs") from error
+    if source and "huggingface" in source and "texts" in dataset:
+        tokenizer = hugging_face.tokenizer(source)
+        if tokenizer is None:
+            raise ValueError(f"{data} holds texts, and {source['huggingface']} has no tokenizer")
+        return hugging_face.text_inputs(dataset, tokenizer), dataset.get("labels")
     inputs = {key: as_float32(value) for key, value in dataset.items() if key != "labels"}
     if not inputs:
         raise ValueError(f"{data} holds no input array")

@@ -38,6 +38,11 @@ class TensorFlowSession(Session):
         for step in request.passes:
             session_pass(step).tensorflow(self, **{k: v for k, v in step.items() if k != "pass"})
         keras.config.set_dtype_policy(self.dtype)
+        self.build(request)
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    def build(self, request: Request) -> None:
+        """The model and its graph, in the session's float format."""
         with tf.device(self.device):
             self.model = models.keras_model(request.source, request.weights)
         kept = {v.dtype for v in self.model.weights if tf.as_dtype(v.dtype).is_floating} - {self.dtype}
@@ -45,7 +50,6 @@ class TensorFlowSession(Session):
             raise Unsupported(
                 f"the model keeps its {', '.join(sorted(map(str, kept)))} weights, not {self.dtype}"
             )
-        tf.config.experimental.enable_tensor_float_32_execution(False)
         # Keras takes several inputs as one list.
         self.graph = tf.function(
             lambda *inputs: self.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
@@ -108,6 +112,10 @@ class TensorFlowSession(Session):
 
 def open_session(request: Request) -> TensorFlowSession:
     """Build the model from the checkpoint on the device."""
+    if request.task == "generation":
+        from hwfit.worker.generation.tensorflow import TensorFlowGeneration
+
+        return TensorFlowGeneration(request)
     return TensorFlowSession(request)
 
 

@@ -8,6 +8,9 @@ A module has
 - `PROVENANCE`: where definition and weights come from;
 and, where other frameworks have it, `LAYERS` and `INPUT_SHAPE` (see `layers`), from which the same
 network is built in each of them. `IS_TRAINED_HERE` says that `prepare` trains it on its data.
+
+A language model has, instead of `evaluation_inputs`, `published()`, which fetches its weights: the module
+with them, and its tokenizer. Its `torch_module()` leaves the weights to a checkpoint.
 """
 
 from __future__ import annotations
