@@ -4,6 +4,7 @@ Declarations only, with the standard library, so that both wings can read them: 
 validate a config and to plan, the worker wing to find the module that does the work.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -30,6 +31,7 @@ class ZooModel:
     tasks: tuple[str, ...]
     runtimes: tuple[str, ...]
     data: tuple[str, ...]
+    context_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,19 @@ def weights_file(runtime: str) -> str:
 ACCELERATORS = ("cpu", "cuda", "tpu", "npu", "xpu", "mps", "intel-npu")
 
 # What a model's outputs mean, and with it how two sets of outputs are compared:
-# classification by top-1 agreement, features (and embeddings) by mean cosine similarity.
-TASKS = ("classification", "embedding", "features")
+# classification by top-1 agreement, features (and embeddings) by mean cosine similarity, generation by
+# the agreement on the next token, and by perplexity.
+TASKS = ("classification", "embedding", "features", "generation")
 
 # How requests arrive, and whether somebody waits for each answer, so that its latency counts.
 SCENARIOS = {"single_stream": True, "offline": False, "server": True}
 
+# A language model has scenarios of its own instead, one for each pair of lengths.
+_GENERATION = re.compile(r"generate-(\d+)-(\d+)")
+
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
-DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")
+TEXT_SETS = ("python-topics", "python-help")
+DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", *TEXT_SETS)
 
 ZOO = {
     "mlp": ZooModel(("features",), tuple(RUNTIMES), ("photograph-patches",)),
@@ -80,6 +87,7 @@ ZOO = {
     "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
     "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), ("photographs",)),
     "minilm": ZooModel(("embedding",), ("torch", *READ_ONNX), ("python-help",)),
+    "smollm2": ZooModel(("generation",), FRAMEWORKS, ("python-topics",), 8192),
 }
 
 PASSES = {
@@ -90,3 +98,24 @@ PASSES = {
     "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager"),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
 }
+
+
+def generation_scenario(prompt_tokens: int, output_tokens: int) -> str:
+    """The name of the scenario in which a language model reads and writes so many tokens."""
+    return f"generate-{prompt_tokens}-{output_tokens}"
+
+
+def is_generation(scenario: str) -> bool:
+    """Whether a scenario is one of a language model."""
+    return _GENERATION.fullmatch(scenario) is not None
+
+
+def generation_lengths(scenario: str) -> tuple[int, int] | None:
+    """Tokens of the prompt and of the output in a scenario of a language model; None in any other."""
+    match = _GENERATION.fullmatch(scenario)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def has_latency(scenario: str) -> bool:
+    """Whether somebody waits for each answer."""
+    return SCENARIOS.get(scenario, True)

@@ -29,7 +29,18 @@ from hwfit.uncertainty import ASSUMED_SPREAD, Estimate, Spread, estimate, pooled
 CONFIRMATIONS = "results/confirmations"
 TABLE = "reports/combinations.csv"
 # Figures of a row that are those of its rounds' mean; the others are the first round's.
-AVERAGED = ("latency_p90_ms", "latency_p99_ms", "first_call_ms", "load_s", "power_w", "energy_j_per_sample")
+AVERAGED = (
+    "latency_p90_ms",
+    "latency_p99_ms",
+    "time_to_first_token_ms",
+    "time_per_output_token_ms",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "first_call_ms",
+    "load_s",
+    "power_w",
+    "energy_j_per_sample",
+)
 SUMMED = ("samples", "measured_s", "wall_s")
 
 

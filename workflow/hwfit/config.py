@@ -25,6 +25,7 @@ from hwfit.sections import (
     Decision,
     Device,
     Exclusion,
+    Generation,
     Matrix,
     Measurement,
     Model,
@@ -47,6 +48,7 @@ __all__ = [
     "Decision",
     "Device",
     "Exclusion",
+    "Generation",
     "Matrix",
     "Measurement",
     "Model",
@@ -158,7 +160,7 @@ def _catalog_path(name: str, directory: Path, fallback: Path) -> Path:
 def _findings(name: str, valid: Mapping[str, Any]) -> Iterator[config_checks.Finding]:
     if name != "config":
         return getattr(config_checks, f"check_{name}")(valid[name])
-    return config_checks.check_config(valid["config"], valid.get("devices"))
+    return config_checks.check_config(valid["config"], valid.get("devices"), valid.get("models"))
 
 
 def _config_document(config: Mapping[str, Any], files: Sequence[Path]) -> Document:

@@ -5,6 +5,7 @@ Each check takes sections that are valid by themselves and yields `(key path, me
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -14,29 +15,42 @@ from urllib.parse import urlsplit
 from hwfit import catalog
 from hwfit.config_errors import nearest, shown, written
 from hwfit.key_path import KeyPath
-from hwfit.sections import Config, Device, Exclusion, Matrix, Model, Optimization
+from hwfit.sections import Config, Device, Exclusion, Matrix, Measurement, Model, Optimization, Source
 
 Finding = tuple[KeyPath, str]
+
+# The keys of a source, of which it has one.
+SOURCES = ("zoo", "callable", "onnx", "export", "huggingface")
+
+# What a Hugging Face folder is loaded for.
+FOLDER_TASKS = ("generation", "embedding", "classification")
 
 
 def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
     """A model has one source for each runtime, and a zoo model is used for what it is."""
     for name, model in models.items():
         for runtime, source in model.sources.items():
-            given = [key for key, value in source if value is not None]
+            given = [kind for kind in SOURCES if getattr(source, kind) is not None]
             if len(given) != 1:
-                kinds = ", ".join(type(source).model_fields)
-                which = f"both {' and '.join(given)}" if given else f"none of {kinds}"
-                yield (name, "sources", runtime), f"has {which}; allowed: exactly one of {kinds}"
+                which = f"both {' and '.join(given)}" if given else f"none of {', '.join(SOURCES)}"
+                message = f"has {which}; allowed: exactly one of {', '.join(SOURCES)}"
+                yield (name, "sources", runtime), message
             elif source.zoo is not None:
                 yield from _check_zoo(name, model, runtime, source.zoo)
+            elif source.huggingface is not None:
+                yield from _check_folder(name, model, runtime, source)
+            elif model.task == "generation":
+                message = f"is {given[0]}; allowed for generation: a zoo model, or a Hugging Face folder"
+                yield (name, "sources", runtime), message
             else:
                 yield from _check_kind(name, model, runtime, given[0])
-        zoo = {source.zoo for source in model.sources.values() if not source.export}
-        if len(zoo) > 1:
-            message = "mixes sources; allowed: one zoo model for all runtimes, or sources of your own"
+            if source.trust is not None and source.huggingface is None:
+                yield (name, "sources", runtime, "trust"), "is for a Hugging Face folder"
+        own = [source for source in model.sources.values() if not source.export]
+        if len({(source.zoo, source.huggingface) for source in own}) > 1:
+            message = "mixes sources; allowed: one zoo model, or one folder, for all runtimes"
             yield (name, "sources"), message
-        if zoo == {None}:
+        if all(source.zoo is None for source in own):
             if model.training:
                 yield (name, "training"), "is for zoo models; yours brings its own weights"
             if model.weights:
@@ -84,6 +98,32 @@ def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Find
     if model.data not in brought.data and not model.data.endswith(".npz"):
         choices = ", ".join(brought.data)
         yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or a .npz file"
+
+
+def _check_folder(name: str, model: Model, runtime: str, source: Source) -> Iterator[Finding]:
+    """A Hugging Face folder is there, can be read without running what it brings, and fits its task."""
+    folder = Path(str(source.huggingface))
+    path = (name, "sources", runtime, "huggingface")
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        said = "has no config.json" if isinstance(error, OSError) else "has a config.json that is not JSON"
+        yield path, f"is {shown(source.huggingface)}, looked for at {folder.absolute()}: {said}"
+        return
+    if not source.trust and not any(folder.glob("*.safetensors")):
+        reason = "has no .safetensors, and weights that are pickles run code when they are read"
+        yield path, f"is {shown(source.huggingface)}, which {reason}; convert them, or set trust: true"
+    if not source.trust and config.get("auto_map"):
+        yield path, f"is {shown(source.huggingface)}, which brings code of its own; set trust: true to run it"
+    if model.task not in FOLDER_TASKS:
+        allowed = ", ".join(FOLDER_TASKS)
+        yield (name, "task"), f"is {shown(model.task)}; allowed for a Hugging Face folder: {allowed}"
+    if runtime != "torch" and (model.task != "generation" or config.get("model_type") != "llama"):
+        found = f"{model.task} by a {shown(config.get('model_type'))}"
+        yield path, f"is for {found}; allowed in {runtime}: generation by a 'llama'; others in torch"
+    if model.task == "generation" and model.data not in catalog.TEXT_SETS and not model.data.endswith(".npz"):
+        choices = ", ".join(catalog.TEXT_SETS)
+        yield (name, "data"), f"is {shown(model.data)}; allowed for generation: {choices}, or a .npz file"
 
 
 def check_devices(devices: Mapping[str, Device]) -> Iterator[Finding]:
@@ -139,10 +179,12 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
             yield (name, "passes"), f"has both cast and quantize_dynamic: {reason}; allowed: one of the two"
 
 
-def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterator[Finding]:
+def check_config(
+    config: Config, devices: Mapping[str, Device] | None, models: Mapping[str, Model] | None = None
+) -> Iterator[Finding]:
     """Times are in order, and the matrix combines and excludes what exists.
 
-    `devices` is None where devices.yaml is itself wrong: what depends on it is left out.
+    `devices` or `models` is None where its file is itself wrong: what depends on it is left out.
     """
     measurement = config.measurement
     if measurement.max_seconds < measurement.min_seconds:
@@ -163,6 +205,8 @@ def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterat
             )
             yield ("measurement", "timeout_seconds"), f"{message}; allowed: server_seconds or more"
     yield from _check_uri(config.tracking.uri)
+    if models is not None:
+        yield from _check_contexts(config, models)
     if devices is None:
         return
     remaining = 0
@@ -171,7 +215,7 @@ def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterat
         unlisted = list(_check_runtimes(path, matrix, devices))
         yield from unlisted
         if not unlisted:
-            keys = list(_combinations(matrix, devices))
+            keys = list(_combinations(matrix, devices, config.measurement))
             yield from _check_exclusions(path, matrix, keys)
             remaining += sum(not any(matches(rule, key) for rule in matrix.exclude) for key in keys)
         else:
@@ -183,6 +227,34 @@ def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterat
         if not any(devices[name].price_per_hour for name in used):
             message = f"is 'cost', but none of {', '.join(used)} has a price_per_hour in devices.yaml"
             yield ("decision", "objective"), message
+
+
+def _check_contexts(config: Config, models: Mapping[str, Model]) -> Iterator[Finding]:
+    """Prompt and output fit into the context of each language model that is used."""
+    used = dict.fromkeys(name for matrix in config.matrices for name in matrix.models)
+    for name in used:
+        context = _context_tokens(models[name])
+        for index, lengths in enumerate(config.measurement.generation if context else ()):
+            tokens = lengths.prompt_tokens + lengths.output_tokens
+            if context and tokens > context:
+                said = f"is {lengths.prompt_tokens} + {lengths.output_tokens} tokens"
+                message = f"{said}; allowed for {name}: {context}, its context"
+                yield ("measurement", "generation", index), message
+
+
+def _context_tokens(model: Model) -> int | None:
+    """The most tokens of a sequence of a language model; None for others, or where it does not say."""
+    source = next(iter(model.sources.values()))
+    if model.task != "generation":
+        return None
+    if source.zoo:
+        return catalog.ZOO[source.zoo].context_tokens
+    try:
+        return json.loads((Path(str(source.huggingface)) / "config.json").read_text())[
+            "max_position_embeddings"
+        ]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _check_uri(uri: str) -> Iterator[Finding]:
@@ -211,9 +283,13 @@ def _check_runtimes(path: KeyPath, matrix: Matrix, devices: Mapping[str, Device]
                 )
 
 
-def _combinations(matrix: Matrix, devices: Mapping[str, Device]) -> Iterator[dict[str, Any]]:
-    for model, device, optimization, batch_size in product(
-        matrix.models, matrix.devices, matrix.optimizations, matrix.batch_sizes
+def _combinations(
+    matrix: Matrix, devices: Mapping[str, Device], measurement: Measurement
+) -> Iterator[dict[str, Any]]:
+    # Whichever of the two kinds a model has: that an exclusion's name exists is enough here.
+    scenarios = [*measurement.scenarios, *(lengths.scenario for lengths in measurement.generation)]
+    for model, device, optimization, scenario, batch_size in product(
+        matrix.models, matrix.devices, matrix.optimizations, scenarios, matrix.batch_sizes
     ):
         for runtime in matrix.runtimes or devices[device].runtimes:
             yield {
@@ -221,6 +297,7 @@ def _combinations(matrix: Matrix, devices: Mapping[str, Device]) -> Iterator[dic
                 "device": device,
                 "runtime": runtime,
                 "optimization": optimization,
+                "scenario": scenario,
                 "batch_size": batch_size,
             }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwfit.catalog import PASSES, weights_file
+from hwfit.catalog import PASSES, generation_lengths, weights_file
 from hwfit.collect import Row
 from hwfit.matrix import artifact_name, environment_file, model_directory, weights_directory
 from hwfit.records import RecordError, read_json
@@ -34,13 +34,18 @@ request = runtimes.Request(
     index={index!r},
     passes={passes!r},
     threads={threads!r},
+    output_tokens={output_tokens!r},
 )
 session = runtimes.load({runtime!r}).open_session(request)
 with np.load(model / "evaluation.npz") as stored:
-    batch = {{entry["name"]: stored[entry["name"]][:{batch_size}] for entry in card["inputs"]}}
+    batch = {batch}
 outputs = session.fetch(session.run(session.place(batch)))
 print(outputs.shape)
 """
+
+
+INPUTS = '{{entry["name"]: stored[entry["name"]][:{batch_size}] for entry in card["inputs"]}}'
+PROMPTS = '{{"input_ids": np.resize(stored["tokens"], ({batch_size}, {prompt_tokens}))}}'
 
 
 def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
@@ -55,6 +60,8 @@ def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
     except RecordError:
         python = None
     source = {key: value for key, value in model["sources"][cell.runtime].items() if value is not None}
+    prompt_tokens, output_tokens = generation_lengths(cell.scenario) or (None, None)
+    inputs = PROMPTS if prompt_tokens else INPUTS
     code = TEMPLATE.format(
         package=seen_from_here(Path(__file__).parents[1]),
         title=f"{cell}, batch size {row.batch_size}",
@@ -68,7 +75,8 @@ def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
         passes=[step for step in passes if PASSES[step["pass"]].kind == "session"],
         threads=device["threads"],
         runtime=cell.runtime,
-        batch_size=row.batch_size,
+        output_tokens=output_tokens,
+        batch=inputs.format(batch_size=row.batch_size, prompt_tokens=prompt_tokens),
     )
     python = python and seen_from_here(Path(python))
     return {"environment": environment, "python": python, "code": code}

@@ -71,8 +71,15 @@ class Plan:
             for device in matrix.devices:
                 for runtime in matrix.runtimes or self.study.devices[device].runtimes:
                     for optimization in matrix.optimizations:
-                        for scenario in self.study.config.measurement.scenarios:
+                        for scenario in self.scenarios_of(model):
                             yield Cell(model, device, runtime, optimization, scenario)
+
+    def scenarios_of(self, model: str) -> list[str]:
+        """The scenarios that a model is measured in: those of generation for a language model."""
+        measurement = self.study.config.measurement
+        if self.study.models[model].task == "generation":
+            return [lengths.scenario for lengths in measurement.generation]
+        return list(measurement.scenarios)
 
     def obstacle(self, cell: Cell) -> tuple[str, str] | None:
         """The status and the reason for which a cell cannot be measured, as far as the config tells."""

@@ -93,10 +93,13 @@ ModelName = Annotated[str, Defined("models")]
 DeviceName = Annotated[str, Defined("devices")]
 OptimizationName = Annotated[str, Defined("optimizations")]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
-FilePath = Annotated[str, _text(r"^[^\x00-\x1f]{1,400}$", "the path of a file, without control characters")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+FilePath = Annotated[
+    str, _text(r"^[^\x00-\x1f]{1,400}$", "the path of a file or a folder, without control characters")
+]
+Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Section(BaseModel):
@@ -106,9 +109,9 @@ class Section(BaseModel):
 
 
 class Source(Section):
-    """Where a model comes from: exactly one of the keys."""
+    """Where a model comes from: exactly one of zoo, callable and huggingface."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 2})
 
     zoo: Annotated[str, OneOf(tuple(catalog.ZOO))] | None = Field(
         default=None, description="a model that hwfit brings"
@@ -129,6 +132,17 @@ class Source(Section):
     export: Literal["torch"] | None = Field(
         default=None, description="torch: the model's torch source, exported to ONNX"
     )
+    huggingface: FilePath | None = Field(
+        default=None,
+        description="a local Hugging Face folder (config.json, .safetensors, a tokenizer): for torch a "
+        "language model, a text encoder, or a classifier of texts or images; for tensorflow and mindspore a "
+        "language model of the Llama architecture",
+    )
+    trust: bool | None = Field(
+        default=None,
+        description="true: read weights that are pickles, and run code that comes with the folder; both do "
+        "what their author wants",
+    )
 
 
 class Training(Section):
@@ -147,7 +161,8 @@ class Model(Section):
 
     task: Annotated[str, OneOf(catalog.TASKS)] = Field(
         description="what the outputs mean, and so how they are compared: classification by top-1 agreement, "
-        "features and embeddings by mean cosine similarity"
+        "features and embeddings by mean cosine similarity, generation by the likeliest next token and by "
+        "perplexity"
     )
     data: Annotated[
         str,
@@ -162,10 +177,7 @@ class Model(Section):
     sources: Annotated[dict[RuntimeName, Source], Field(min_length=1)] = Field(
         description="for each runtime, where the model comes from"
     )
-    files: Annotated[
-        list[FilePath],
-        Unique(),
-    ] = Field(
+    files: Annotated[list[FilePath], Unique()] = Field(
         default=[],
         description="what the callables read or import beside their own module, such as a file of weights: "
         "where one of them changes, the model is measured again",
@@ -271,9 +283,16 @@ class Exclusion(Section):
     device: DeviceName | None = Field(default=None, description="only on this device")
     runtime: RuntimeName | None = Field(default=None, description="only in this runtime")
     optimization: OptimizationName | None = Field(default=None, description="only with this optimization")
-    scenario: Annotated[str, OneOf(tuple(catalog.SCENARIOS))] | None = Field(
-        default=None, description="only in this scenario"
-    )
+    scenario: (
+        Annotated[
+            str,
+            _text(
+                rf"^({'|'.join(catalog.SCENARIOS)}|generate-[1-9][0-9]*-[1-9][0-9]*)$",
+                f"one of {', '.join(catalog.SCENARIOS)}, or generate-<prompt_tokens>-<output_tokens>",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="only in this scenario")
     batch_size: BatchSize | None = Field(default=None, description="only at this batch size")
 
 
@@ -293,6 +312,20 @@ class Matrix(Section):
         default=[1], description="samples a call"
     )
     exclude: Annotated[list[Exclusion], Unique()] = Field(default=[], description="combinations to leave out")
+
+
+class Generation(Section):
+    """How much a language model reads and writes: a scenario of its own, for each model of that task."""
+
+    prompt_tokens: Tokens = Field(default=128, description="tokens of each prompt")
+    output_tokens: Tokens = Field(
+        default=32, description="tokens written to each, whether or not the model ends its text before"
+    )
+
+    @property
+    def scenario(self) -> str:
+        """The name of the scenario."""
+        return catalog.generation_scenario(self.prompt_tokens, self.output_tokens)
 
 
 class Measurement(Section):
@@ -321,6 +354,11 @@ class Measurement(Section):
         "decision.constraints.latency_p90_ms and latency_p99_ms, the batch size being the most that one call "
         "takes. Each has its own answer",
     )
+    generation: Annotated[list[Generation], Field(min_length=1), Unique()] = Field(
+        default=[Generation()],
+        description="the scenarios of language models, instead of those above: each is called "
+        "generate-<prompt_tokens>-<output_tokens>, and has its own answer",
+    )
     server_seconds: Seconds = Field(
         default=60, description="most time of arrivals at one rate in the scenario server, s"
     )
@@ -342,10 +380,20 @@ class Constraints(Section):
     latency_p99_ms: Positive | None = Field(
         default=None, description="most: 99th percentile of a call's time, ms"
     )
+    time_to_first_token_ms: Positive | None = Field(
+        default=None, description="most, of a language model: median time until the first token is there, ms"
+    )
+    time_per_output_token_ms: Positive | None = Field(
+        default=None, description="most, of a language model: median time of each further token, ms"
+    )
     min_throughput_samples_per_s: Positive | None = Field(default=None, description="least: samples a second")
     max_accuracy_drop: Share | None = Field(
         default=None,
         description="most: accuracy lost against the fp32 reference, absolute (0.01 is one point)",
+    )
+    max_perplexity_increase: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="most, of a language model: perplexity above the fp32 reference's, relative (0.01 is 1%)",
     )
     min_fidelity: Share | None = Field(
         default=None, description="least: agreement with the fp32 reference, a share (0.98 is 98%)"

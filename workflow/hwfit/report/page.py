@@ -44,7 +44,17 @@ DEFAULT_COLUMNS: tuple[str, ...] = (
     "flags",
     "reason",
 )
-ENERGY_COLUMNS = ("energy_j_per_sample", "cost_usd_per_million")
+# Shown where they were measured.
+OCCASIONAL_COLUMNS = (
+    "time_to_first_token_ms",
+    "time_per_output_token_ms",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "kv_cache_mb",
+    "perplexity",
+    "energy_j_per_sample",
+    "cost_usd_per_million",
+)
 FILTER_COLUMNS = ("model", "device", "runtime", "optimization", "scenario", "status", "verdict")
 
 
@@ -90,7 +100,7 @@ def render(
 
 def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> dict[str, Any]:
     """What `report.js` reads."""
-    shown = DEFAULT_COLUMNS + tuple(column for column in ENERGY_COLUMNS if rows[column].notna().any())
+    shown = DEFAULT_COLUMNS + tuple(column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
     if rows["scenario"].nunique() == 1:
         shown = tuple(column for column in shown if column != "scenario")
     return {
@@ -123,7 +133,11 @@ def goal(recommendation: Mapping[str, Any], words: Language) -> Markup:
     objective = str(recommendation.get("objective", "throughput"))
     wish = words.find("objectives", objective) or objective
     limits = []
-    writers = {"max_accuracy_drop": numbers.points, "min_fidelity": numbers.share}
+    writers = {
+        "max_accuracy_drop": numbers.points,
+        "max_perplexity_increase": numbers.share,
+        "min_fidelity": numbers.share,
+    }
     for name, value in (recommendation.get("constraints") or {}).items():
         if number(value) is None:
             continue

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from hwfit.records import SCHEMA_VERSION, read_json, write_json
-from hwfit.worker.errors import Incorrect, Unsupported
+from hwfit.worker.errors import Incorrect, Unavailable, Unsupported
 
 INSIDE = "HWFIT_INSIDE_ENVIRONMENT"
 
@@ -57,6 +57,8 @@ def make_inside(asked: argparse.Namespace) -> int:
         write_failure(asked.output, "unsupported", str(error))
     except Incorrect as error:
         write_failure(asked.output, "incorrect", str(error))
+    except Unavailable as error:
+        write_failure(asked.output, "unavailable", str(error))
     except Exception as error:
         traceback.print_exc()
         write_failure(asked.output, "crashed", f"{asked.command} failed: {type(error).__name__}: {error}")

@@ -5,5 +5,9 @@ class Unsupported(Exception):
     """The runtime or the device cannot do what was asked: the message says what and why."""
 
 
+class Unavailable(Exception):
+    """Something that has to be fetched cannot be had just now: the message says what."""
+
+
 class Incorrect(Exception):
     """The outputs are not those of the model: the message says by how much."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwfit.catalog import weights_file
+from hwfit.catalog import generation_lengths, weights_file
 from hwfit.records import Cell, Profile, RecordError, fingerprint, profile_path, read_json, read_profile
 
 # Raised when what a figure means changes: every combination is then measured again.
@@ -67,6 +67,11 @@ class Job:
     def searched_limits(self) -> Mapping[str, float] | None:
         """The limits, where what is measured depends on them."""
         return dict(self.limits_ms) if self.cell.scenario == "server" else None
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:
+        """Tokens of a prompt and of what is written to it; None where the model is no language model."""
+        return generation_lengths(self.cell.scenario)
 
     def path(self, batch_size: int) -> Path:
         """Where the profile of a batch size lies."""

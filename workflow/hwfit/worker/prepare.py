@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
-from hwfit.worker import counts, models, outputs, zoo
+from hwfit.worker import counts, hugging_face, models, outputs, zoo
 from hwfit.worker.onnx_model import OnnxModel
 from hwfit.worker.weights import load_weights
 
@@ -34,10 +34,9 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     code : the user's files, of callables or of weights, whose content is part of what is measured
     """
     sources = model["sources"]
-    # A zoo model's checkpoint is torch's, whatever runtimes load it.
-    source = sources.get("torch") or next(
-        (s for s in sources.values() if s.get("zoo") or s.get("onnx")), None
-    )
+    # Where several runtimes load one checkpoint, it is torch's.
+    shared = (s for s in sources.values() if s.get("zoo") or s.get("huggingface") or s.get("onnx"))
+    source = sources.get("torch") or next(shared, None)
     definition = zoo.model(source["zoo"]) if source and "zoo" in source else None
     with np.load(data) as stored:
         dataset = {key: stored[key] for key in stored.files}
@@ -51,7 +50,8 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
             },
         )
         return
-    inputs, labels = evaluation_set(dataset, definition, name, data)
+    is_generation = model["task"] == "generation"
+    inputs, labels = ({}, None) if is_generation else evaluation_set(dataset, definition, source, name, data)
     card: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "status": "ok",
@@ -60,7 +60,7 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         "task": model["task"],
         "source": source,
         "inputs": described(inputs),
-        "samples": len(next(iter(inputs.values()))),
+        "samples": len(next(iter(inputs.values()), ())),
         "labelled": labels is not None,
         "provenance": getattr(definition, "PROVENANCE", "the user's own"),
         "parameters": None,
@@ -75,25 +75,49 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     arrays = dict(inputs)
     if labels is not None:
         arrays["labels"] = labels
-    if source and "onnx" in source:
-        reference, told = of_onnx_file(Path(source["onnx"]), inputs)
+    predicted: np.ndarray | None = None
+    if source and is_generation:
+        from hwfit.worker.generation import reference
+
+        module, tokenizer = reference.language_model(source)
+        arrays, facts = reference.describe(module, tokenizer, dataset, str(data))
+        card |= facts | save_checkpoint(module, out)
+    elif source and "onnx" in source:
+        predicted, told = of_onnx_file(Path(source["onnx"]), inputs)
+        card |= told
     elif source:
-        reference, told = of_torch_module(source, definition, model, dataset, inputs, out)
-    else:
-        reference, told = None, {}
-    card |= told
-    if reference is not None:
-        arrays["reference"] = reference
-        card["output_shape"] = list(reference.shape[1:])
+        predicted, told = of_torch_module(source, definition, model, dataset, inputs, out)
+        card |= told
+    if predicted is not None:
+        arrays["reference"] = predicted
+        card["output_shape"] = list(predicted.shape[1:])
         if model["task"] == "classification":
-            outputs.require_classes(reference, labels, str(data))
+            outputs.require_classes(predicted, labels, str(data))
             if labels is not None:
-                card["reference_accuracy"] = outputs.accuracy(reference, labels)
+                card["reference_accuracy"] = outputs.accuracy(predicted, labels)
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     write_bytes(out / "evaluation.npz", content.getvalue())
     card["evaluation_sha256"] = file_sha256(out / "evaluation.npz")
     write_json(out / "card.json", card)
+
+
+def save_checkpoint(module: Any, out: Path) -> dict[str, Any]:
+    """Write weights.safetensors; returns what the card says of it."""
+    from safetensors.torch import save_file
+
+    parameters = dict(module.named_parameters())
+    # Of tied weights, the name that torch knows them by first.
+    kept = set(parameters) | dict(module.named_buffers()).keys()
+    arrays = {name: array.contiguous() for name, array in module.state_dict().items() if name in kept}
+    save_file(arrays, out / "weights.safetensors")
+    return {
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),
+        "parameter_names": list(parameters),
+        "weight_bytes": counts.weight_bytes(module),
+        "weights_sha256": file_sha256(out / "weights.safetensors"),
+    }
 
 
 def of_torch_module(
@@ -104,28 +128,18 @@ def of_torch_module(
     inputs: Mapping[str, np.ndarray],
     out: Path,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Make a torch model, train it where it is to be, and write its checkpoint.
+    """Make a torch model, give it its weights, and write its checkpoint.
 
     Returns its fp32 outputs for all samples, and what its card says of it.
     """
-    from safetensors.torch import save_model
-
     training = TRAINING | (model.get("training") or {})
     torch.manual_seed(training["seed"])
-    module = models.torch_module(source)
+    module = models.torch_module(source, model["task"])
     given = give_weights(module, model, definition, dataset, inputs, training)
     module.eval()
-    reference = predict(module, inputs)
-    parameters = dict(module.named_parameters())
-    save_model(module, str(out / "weights.safetensors"))
-    return reference, given | {
-        "parameters": sum(p.numel() for p in parameters.values()),
-        "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),
-        "parameter_names": list(parameters),
-        "weight_bytes": counts.weight_bytes(module),
+    return predict(module, inputs), given | save_checkpoint(module, out) | {
         "flops_per_sample": counts.flops(module, inputs),
         "activation_bytes_per_sample": counts.activation_bytes(module, inputs),
-        "weights_sha256": file_sha256(out / "weights.safetensors"),
     }
 
 
@@ -145,7 +159,11 @@ def described(inputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
 
 def evaluation_set(
-    dataset: Mapping[str, np.ndarray], definition: Any, name: str, data: Path
+    dataset: Mapping[str, np.ndarray],
+    definition: Any,
+    source: Mapping[str, Any] | None,
+    name: str,
+    data: Path,
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """The inputs by name, in torch's layout, and the labels if there are any.
 
@@ -156,6 +174,11 @@ def evaluation_set(
             return definition.evaluation_inputs(dataset)
         except KeyError as error:
             raise ValueError(f"{data} has no array {error}, which {name} needs") from error
+    if source and "huggingface" in source and "texts" in dataset:
+        tokenizer = hugging_face.tokenizer(source)
+        if tokenizer is None:
+            raise ValueError(f"{data} holds texts, and {source['huggingface']} has no tokenizer")
+        return hugging_face.text_inputs(dataset, tokenizer), dataset.get("labels")
     inputs = {key: as_float32(value) for key, value in dataset.items() if key != "labels"}
     if not inputs:
         raise ValueError(f"{data} holds no input array")

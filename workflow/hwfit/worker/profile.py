@@ -14,7 +14,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,6 +26,8 @@ from hwfit.worker import host, outputs, runtimes, sampling, scenarios
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
+from hwfit.worker.generation.evaluation import LanguageEvaluation
+from hwfit.worker.generation.text import TextSet
 from hwfit.worker.job import Job, read_card
 from hwfit.worker.scenarios import Scenario, Series
 from hwfit.worker.supervisor import is_out_of_memory, now
@@ -90,10 +92,12 @@ class Bench:
                 index=job.index,
                 passes=job.passes,
                 threads=job.threads,
+                output_tokens=job.lengths[1] if job.lengths else None,
             )
         )
         self.load_s = time.perf_counter() - imported
         self.model_size_bytes = self.session.model_size_bytes()
+        self.language = LanguageEvaluation(self.session, self.card, self.tolerance, alive)
         if job.accelerator == "cpu":
             self.reference_kernel = cpu_kernel()
         else:
@@ -159,7 +163,7 @@ class Bench:
             named = ", ".join(f"{count} {operator}" for operator, count in placement.elsewhere.items())
             flags.append(Flag("fell_back", f"ran on the host: {named}", placement.share))
         samples_path = job.path(batch_size).with_suffix(".npz")
-        write_samples(samples_path, [a.series.durations for a in attempts])
+        write_samples(samples_path, [a.series.durations for a in attempts], series.arrays)
         weights = read_card(job.weights_directory)
         activation_bytes = self.card.get("activation_bytes_per_sample")
         metrics = figures | {
@@ -195,6 +199,7 @@ class Bench:
                 "attempts": [a.summary() for a in attempts],
             }
             | details
+            | evaluation.details
             | series.details,
         )
 
@@ -259,7 +264,8 @@ class Bench:
 
     def read_data(self) -> EvaluationSet:
         """The evaluation set; not kept, since its memory is not the model's."""
-        return EvaluationSet(self.job.model_directory / "evaluation.npz")
+        path = self.job.model_directory / "evaluation.npz"
+        return TextSet(path, self.job.lengths[0]) if self.job.lengths else EvaluationSet(path)
 
     def timed_run(self, placed: Any) -> tuple[Any, float]:
         """One call, and its seconds."""
@@ -277,6 +283,8 @@ class Bench:
         Raises Incorrect where an output is not finite, or where a session without passes disagrees
         with the fp32 reference by more than the model's tolerance.
         """
+        if isinstance(data, TextSet):
+            return Evaluation(*self.language.evaluate(data, batch_size))
         done = Evaluation()
         got: np.ndarray | None = None
         for number, (rows, batch) in enumerate(data.batches(batch_size)):
@@ -304,20 +312,19 @@ class Bench:
                 )
             figures["fidelity"] = outputs.fidelity(self.job.task, got, reference)
             figures["relative_error"] = error = outputs.relative_error(got, reference)
-            tolerance = self.card.get("tolerance")
-            weights = read_card(self.job.weights_directory)
-            is_lossless = not self.job.passes and not weights.get("passes")
-            if is_lossless and tolerance and error > tolerance:
-                raise Incorrect(
-                    f"largest difference from the fp32 reference is {error:.2g} of its "
-                    f"largest value, allowed {tolerance:g}"
-                )
+            outputs.require_close(error, self.tolerance)
         if labels is not None and self.job.task == "classification":
             outputs.require_classes(got, labels, "evaluation set")
             figures["accuracy"] = accuracy = outputs.accuracy(got, labels)
             if self.card.get("reference_accuracy") is not None:
                 figures["accuracy_drop"] = self.card["reference_accuracy"] - accuracy
         return done
+
+    @property
+    def tolerance(self) -> float | None:
+        """How far the outputs may be from the fp32 reference's; None where passes have changed the model."""
+        is_lossless = not self.job.passes and not read_card(self.job.weights_directory).get("passes")
+        return self.card.get("tolerance") if is_lossless else None
 
 
 @dataclass
@@ -340,11 +347,14 @@ class Attempt:
 
 @dataclass
 class Evaluation:
-    """What evaluating a batch size gave: figures, the first batches' outputs, seconds of every call."""
+    """What evaluating a batch size gave: figures, the first batches' outputs, seconds of every call, and what
+    only the record keeps.
+    """
 
     figures: dict[str, float | None] = field(default_factory=dict)
     outputs: list[np.ndarray] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    details: dict[str, float] = field(default_factory=dict)
 
 
 def classify(error: Exception) -> tuple[str, str]:
@@ -371,11 +381,13 @@ def say(events: TextIO, event: str, batch_size: int, **more: Any) -> None:
     events.flush()
 
 
-def write_samples(path: Path, attempts: list[np.ndarray]) -> None:
-    """Every timed call of every attempt, in order, in seconds; `durations_s` is the attempt that counts."""
+def write_samples(path: Path, attempts: list[np.ndarray], more: Mapping[str, np.ndarray]) -> None:
+    """Every timed call of every attempt, in order, in seconds; `durations_s` is the attempt that counts, and
+    of that one is what a scenario keeps beside.
+    """
     content = io.BytesIO()
     discarded = {f"discarded_{number}_s": durations for number, durations in enumerate(attempts[:-1])}
-    np.savez_compressed(content, allow_pickle=False, durations_s=attempts[-1], **discarded)
+    np.savez_compressed(content, allow_pickle=False, durations_s=attempts[-1], **discarded, **more)
     write_bytes(path, content.getvalue())
 
 

@@ -37,6 +37,7 @@ class Request:
     accelerator, index : which device
     passes : session passes in order, e.g. [{"pass": "cast", "dtype": "bfloat16"}]
     threads : compute threads, or None for the runtime's default
+    output_tokens : what a language model writes to each prompt; None for other tasks
     """
 
     source: Mapping[str, Any]
@@ -47,6 +48,7 @@ class Request:
     index: int = 0
     passes: Sequence[Mapping[str, Any]] = ()
     threads: int | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,17 @@ class TensorFlowSession(Session):
         keras.config.set_dtype_policy(self.dtype)
         self.strategy = strategy_of(request.accelerator, self.device)
         with self.strategy.scope():
-            self.model = models.keras_model(request.source, request.weights)
+            self.build(request)
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    def build(self, request: Request) -> None:
+        """The model and its graph, in the session's float format, where the strategy places them."""
+        self.model = models.keras_model(request.source, request.weights)
         kept = {v.dtype for v in self.model.weights if tf.as_dtype(v.dtype).is_floating} - {self.dtype}
         if request.passes and kept:
             raise Unsupported(
                 f"the model keeps its {', '.join(sorted(map(str, kept)))} weights, not {self.dtype}"
             )
-        tf.config.experimental.enable_tensor_float_32_execution(False)
         self.graph = tf.function(self.placed_call) if self.is_traced else self.call
 
     def placed_call(self, *inputs: Any) -> Any:
@@ -120,6 +124,10 @@ class TensorFlowSession(Session):
 
 def open_session(request: Request) -> TensorFlowSession:
     """Build the model from the checkpoint on the device."""
+    if request.task == "generation":
+        from hwfit.worker.generation.tensorflow import TensorFlowGeneration
+
+        return TensorFlowGeneration(request)
     return TensorFlowSession(request)
 
 

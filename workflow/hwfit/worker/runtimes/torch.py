@@ -45,7 +45,7 @@ class TorchSession(Session):
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: torch.dtype | None = None
         self.memory_format = torch.contiguous_format
-        self.module = models.torch_module(request.source)
+        self.module = models.torch_module(request.source, request.task)
         models.load_torch_weights(self.module, request.weights)
         self.module.eval()
         for step in request.passes:
@@ -114,11 +114,20 @@ class TorchSession(Session):
 
 def open_session(request: Request) -> TorchSession:
     """Load the checkpoint, apply the passes, move to the device."""
-    session = TorchSession(request)
+    session = session_class(request.task)(request)
     if not torch.is_inference_mode_enabled():
         # Once for the whole process: to enter it at each call would cost a small model some percent.
         INFERENCE.__enter__()
     return session
+
+
+def session_class(task: str) -> type[TorchSession]:
+    """The class of a task's sessions."""
+    if task == "generation":
+        from hwfit.worker.generation.torch import TorchGeneration
+
+        return TorchGeneration
+    return TorchSession
 
 
 def describe(accelerator: str, index: int) -> dict[str, Any]:
