@@ -19,6 +19,7 @@ class Pass:
     kind: str
     runtimes: tuple[str, ...]
     module: str
+    is_for_generation: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ ZOO = {
 PASSES = {
     "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
     "cast": Pass("session", (*FRAMEWORKS, "openvino"), "hwfit.worker.passes.cast"),
-    "channels_last": Pass("session", ("torch",), "hwfit.worker.passes.channels_last"),
-    "compile": Pass("session", ("torch", "tensorflow"), "hwfit.worker.passes.compile"),
-    "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager"),
+    "channels_last": Pass("session", ("torch",), "hwfit.worker.passes.channels_last", False),
+    "compile": Pass("session", ("torch", "tensorflow"), "hwfit.worker.passes.compile", False),
+    "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager", False),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
 }
 

@@ -94,6 +94,8 @@ class Plan:
             runtimes = PASSES[step.name].runtimes
             if cell.runtime not in runtimes:
                 return "unsupported", f"{step.name} works in {', '.join(runtimes)}, not in {cell.runtime}"
+            if self.study.models[cell.model].task == "generation" and not PASSES[step.name].is_for_generation:
+                return "unsupported", f"{step.name} does not act on language models"
             source = self.study.models[cell.model].sources[cell.runtime]
             own = "an ONNX file" if source.onnx else source.callable and f"a callable in {cell.runtime}"
             if PASSES[step.name].kind == "artifact" and own and cell.runtime != "torch":

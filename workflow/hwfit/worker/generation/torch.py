@@ -12,7 +12,7 @@ import torch
 
 from hwfit.worker.generation import Decoder, GenerationSession
 from hwfit.worker.runtimes import Batch, Request
-from hwfit.worker.runtimes.torch import TorchSession
+from hwfit.worker.runtimes.torch import TorchSession, wait_for
 
 
 class TorchGeneration(GenerationSession, TorchSession):
@@ -28,7 +28,7 @@ class TorchGeneration(GenerationSession, TorchSession):
 
     def wait(self) -> None:
         if self.is_asynchronous:
-            torch.cuda.synchronize(self.device)
+            wait_for(self.device)
 
     def to_host(self, array: torch.Tensor) -> np.ndarray:
         return (array.float() if array.is_floating_point() else array).cpu().numpy()
