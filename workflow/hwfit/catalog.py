@@ -69,6 +69,10 @@ SCENARIOS = {"single_stream": True, "offline": False, "server": True}
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")
 
+# How many samples are taken of a user's folder or text, or generated: a share of
+# them is then known to some percent.
+SAMPLES = 256
+
 ZOO = {
     "mlp": ZooModel("features", tuple(RUNTIMES), ("photograph-patches",)),
     "lenet-300-100": ZooModel("classification", tuple(RUNTIMES), DIGIT_SETS),

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from hwfit import catalog
 from hwfit.config_errors import nearest, shown, written
+from hwfit.input_checks import Finding, check_inputs
+from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
 from hwfit.sections import Config, Device, Exclusion, Matrix, Model, Optimization
-
-Finding = tuple[KeyPath, str]
 
 
 def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
@@ -32,17 +32,13 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
                 yield from _check_zoo(name, model, runtime, source.zoo)
             else:
                 yield from _check_kind(name, model, runtime, given[0])
+        yield from check_inputs(name, model)
         zoo = {source.zoo for source in model.sources.values() if not source.export}
         if len(zoo) > 1:
             message = "mixes sources; allowed: one zoo model for all runtimes, or sources of your own"
             yield (name, "sources"), message
         if model.training and zoo == {None}:
             yield (name, "training"), "is for zoo models; yours brings its own weights"
-        if model.data.endswith(".npz") and not Path(model.data).is_file():
-            yield (
-                (name, "data"),
-                f"is {shown(model.data)}, looked for at {Path(model.data).absolute()}: not there",
-            )
         for place, file in enumerate(model.files):
             if not Path(file).is_file():
                 said = f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
@@ -72,9 +68,9 @@ def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Find
         yield (name, "sources", runtime), message
     if model.task != brought.task:
         yield (name, "task"), f"is {shown(model.task)}; allowed for {zoo}: {brought.task}"
-    if model.data not in brought.data and not model.data.endswith(".npz"):
+    if model.data not in brought.data and data_kind(model.data) == "named":
         choices = ", ".join(brought.data)
-        yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or a .npz file"
+        yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or data of your own"
 
 
 def check_devices(devices: Mapping[str, Device]) -> Iterator[Finding]:

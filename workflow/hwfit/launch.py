@@ -37,7 +37,8 @@ request = runtimes.Request(
 )
 session = runtimes.load({runtime!r}).open_session(request)
 with np.load(model / "evaluation.npz") as stored:
-    batch = {{entry["name"]: stored[entry["name"]][:{batch_size}] for entry in card["inputs"]}}
+    named = [entry["name"] for entry in card["inputs"] if "value" not in entry]
+    batch = {{name: np.resize(stored[name], ({batch_size}, *stored[name].shape[1:])) for name in named}}
 outputs = session.fetch(session.run(session.place(batch)))
 print(outputs.shape)
 """

@@ -30,8 +30,9 @@ def installed_packages() -> str:
 
 
 def files_behind(model: Model) -> list[str]:
-    """What makes a user's model: its callables' modules, as far as they lie here, and its files."""
+    """What makes a user's model: the modules of callables that lie here, the ONNX file, further files."""
     callables = (source.callable for source in model.sources.values() if source.callable)
     modules = {path.partition(":")[0].replace(".", "/") for path in callables}
     paths = (Path(f"{module}{end}") for module in sorted(modules) for end in (".py", "/__init__.py"))
-    return [*(str(path) for path in paths if path.is_file()), *model.files]
+    graphs = dict.fromkeys(source.onnx for source in model.sources.values() if source.onnx)
+    return [*(str(path) for path in paths if path.is_file()), *graphs, *model.files]

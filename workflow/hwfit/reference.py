@@ -68,7 +68,7 @@ def _sections(root: Mapping[str, Any], node: Mapping[str, Any], path: str) -> It
     elif "items" in node:
         yield from _sections(root, node["items"], f"{path}[]")
     elif isinstance(entries := node.get("additionalProperties"), Mapping):
-        yield from _sections(root, entries, f"{path}.<{'runtime' if path.endswith('s') else 'name'}>")
+        yield from _sections(root, entries, f"{path}.<{'runtime' if path.endswith('sources') else 'name'}>")
 
 
 def _allowed(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:

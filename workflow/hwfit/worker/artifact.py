@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from hwfit.records import SCHEMA_VERSION, read_json, write_json
-from hwfit.worker.errors import Incorrect, Unsupported
+from hwfit.worker.errors import Incorrect, Unavailable, Unsupported
 
 INSIDE = "HWFIT_INSIDE_ENVIRONMENT"
 
@@ -55,6 +55,8 @@ def make_inside(asked: argparse.Namespace) -> int:
             compress(asked.name, json.loads(asked.passes), asked.input, asked.output)
     except Unsupported as error:
         write_failure(asked.output, "unsupported", str(error))
+    except Unavailable as error:
+        write_failure(asked.output, "unavailable", str(error))
     except Incorrect as error:
         write_failure(asked.output, "incorrect", str(error))
     except Exception as error:

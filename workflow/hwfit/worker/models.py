@@ -43,6 +43,8 @@ def keras_model(source: Source, weights: Path) -> Any:
     if "zoo" in source:
         definition = zoo.model(source["zoo"])
         return layers.build_keras(definition.LAYERS, definition.INPUT_SHAPE, load_arrays(weights))
+    # Weights that are not loaded but drawn are the same in each process, as the reference has them.
+    keras.utils.set_random_seed(0)
     return called(source, keras.Model, "a keras.Model")
 
 
@@ -52,6 +54,7 @@ def mindspore_cell(source: Source, weights: Path) -> Any:
 
     if "zoo" in source:
         return layers.build_mindspore(zoo.model(source["zoo"]).LAYERS, load_arrays(weights))
+    mindspore.set_seed(0)
     return called(source, mindspore.nn.Cell, "a mindspore.nn.Cell")
 
 

@@ -1,0 +1,101 @@
+"""A torch model's checkpoint, its fp32 outputs and its sizes, as `prepare` wants them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwfit.records import file_sha256
+from hwfit.worker import models
+
+TRAINING = {"epochs": 30, "seed": 0}
+TRAINING_BATCH = 128
+LEARNING_RATE = 1e-3
+REFERENCE_BATCH = 32
+
+
+def of_torch_module(
+    source: Mapping[str, Any],
+    definition: Any,
+    model: Mapping[str, Any],
+    dataset: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    out: Path,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Make a torch model, train it where it is to be, and write its checkpoint.
+
+    Returns its fp32 outputs for all samples, and what its card says of it.
+    """
+    from safetensors.torch import save_model
+
+    training = TRAINING | (model.get("training") or {})
+    torch.manual_seed(training["seed"])
+    module = models.torch_module(source)
+    trained = None
+    if definition is not None and definition.IS_TRAINED_HERE:
+        trained = train(module, dataset, **training)
+    module.eval()
+    reference = predict(module, inputs)
+    parameters = dict(module.named_parameters())
+    save_model(module, str(out / "weights.safetensors"))
+    return reference, {
+        "training": trained,
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),
+        "parameter_names": list(parameters),
+        "flops_per_sample": count_flops(module, inputs),
+        "weights_sha256": file_sha256(out / "weights.safetensors"),
+    }
+
+
+def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:
+    """Train a classifier with Adam on the training split; returns what was done, with its seconds."""
+    started = time.perf_counter()
+    inputs, labels = (torch.from_numpy(dataset[key]) for key in ("x_train", "y_train"))
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(seed)
+    module.train()
+    loss = torch.zeros(())
+    for _ in range(epochs):
+        for rows in torch.randperm(len(inputs), generator=generator).split(TRAINING_BATCH):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(module(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    return {
+        "optimizer": "adam",
+        "learning_rate": LEARNING_RATE,
+        "batch_size": TRAINING_BATCH,
+        "epochs": epochs,
+        "seed": seed,
+        "final_loss": float(loss),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+@torch.inference_mode()
+def predict(module: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The fp32 outputs on the CPU for all samples. Raises ValueError where they are not one tensor."""
+    found = []
+    for start in range(0, len(next(iter(inputs.values()))), REFERENCE_BATCH):
+        batch = [torch.from_numpy(array[start : start + REFERENCE_BATCH]) for array in inputs.values()]
+        output = module(*batch)
+        if not isinstance(output, torch.Tensor):
+            raise ValueError(f"the model returned a {type(output).__name__}, not one tensor")
+        found.append(output.float().numpy())
+    return np.concatenate(found)
+
+
+@torch.inference_mode()
+def count_flops(module: Any, inputs: Mapping[str, np.ndarray]) -> int:
+    """FLOPs of one sample by torch's counter, multiply and add counted as two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        module(*[torch.from_numpy(array[:1]) for array in inputs.values()])
+    return counter.get_total_flops()
