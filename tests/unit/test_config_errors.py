@@ -172,7 +172,7 @@ def test_a_name_that_yaml_does_not_read_as_text_needs_quotes(tmp_path: Path) -> 
     [
         (("a", "task"), "classify", "a.task is 'classify'; allowed: one of classification"),
         (("a", "data"), "mnists", "did you mean 'mnist'"),
-        (("a", "data"), "x y.npz", "a.data is 'x y.npz'; allowed: one of digits"),
+        (("a", "data"), "x{y}.npz", "a.data is 'x{y}.npz'; allowed: one of digits"),
         (("a", "sources"), {"jax": {"zoo": "mlp"}}, "a.sources.jax is not a known key; allowed: torch"),
         (("a", "sources"), {}, "a.sources is an empty mapping; allowed: a mapping with keys of torch"),
         (("a", "sources", "torch"), {"zoo": "lenet-6"}, "did you mean 'lenet-5'"),
@@ -180,8 +180,16 @@ def test_a_name_that_yaml_does_not_read_as_text_needs_quotes(tmp_path: Path) -> 
         (("a", "sources", "torch"), {"callable": "a:b; rm -r x"}, "allowed: `package.module:function`"),
         (("a", "sources", "torch"), {"url": "x"}, "a.sources.torch.url is not a known key; allowed: zoo"),
         (("a", "training"), {"epochs": 0}, "a.training.epochs is 0; allowed: a whole number from 1"),
-        (("a", "epochs"), 3, "a.epochs is not a known key; allowed: task, data, sources, files, training"),
-        (("a",), None, "a is empty; allowed: a mapping with the keys task, data, sources, files, training"),
+        (
+            ("a", "epochs"),
+            3,
+            "a.epochs is not a known key; allowed: task, data, sources, files, training, inputs",
+        ),
+        (
+            ("a",),
+            None,
+            "a is empty; allowed: a mapping with the keys task, data, sources, files, training, inputs",
+        ),
     ],
 )
 def test_models_are_checked(tmp_path: Path, path: tuple[str | int, ...], value: Any, expected: str) -> None:

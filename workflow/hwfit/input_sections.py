@@ -51,7 +51,7 @@ class Input(Section):
     batch_axis: Annotated[int, Field(ge=0, le=15)] | Literal["none"] = Field(
         default=0, description="where the batch stands in the model's layout; none: the input has no batch"
     )
-    value: bool | int | Number | list[Number] | list[list[Number]] | None = Field(
+    value: int | Number | list[Number] | list[list[Number]] | None = Field(
         default=None,
         description="a constant, the same for every sample, such as a sampling rate or a first state",
     )

@@ -2,8 +2,8 @@
 
 An entry of a card's `inputs` has `name`, `dtype` and `shape` (of one sample), and where that is not all:
 `batch_axis`, where the batch stands in the model's layout (default 0; None: nowhere), and `value`, a
-constant in place of data. The card's `batch_size` is the only one that the file takes, where it has one. `output` names
-the output that is compared, and `output_axis` where its batch stands.
+constant in place of data. The card's `batch_size` is the only one that the file takes, where it has one;
+`output` names the output that is compared, and `output_axis` says where its batch stands.
 """
 
 from __future__ import annotations

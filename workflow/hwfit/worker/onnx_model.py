@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,5 +177,7 @@ def rows(inputs: Batch, start: int, size: int) -> dict[str, np.ndarray]:
 
 def said(error: Exception) -> str:
     """The part of ONNX Runtime's message that matters: without its own source files and codes."""
-    text = str(error).splitlines()[0]
-    return text.rsplit(" : ", 1)[-1] if " : " in text else text
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"^Load model from .*? failed:", "", text)
+    return re.sub(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])", "", text)

@@ -139,10 +139,13 @@ def generated(entries: Sequence[Entry], told: Told, samples: int) -> dict[str, n
         random, dtype = np.random.default_rng((SEED, number)), np.dtype(entry["dtype"])
         shape, ends = (samples, *sizes[entry["name"]]), told.get(entry["name"], {}).get("range")
         low, high = ends or (0, 1)
+        made: np.ndarray
         if dtype.kind != "f":
             made = random.integers(round(low), round(high), size=shape, endpoint=True)
         else:
-            made = random.uniform(low, high, size=shape) if ends else random.standard_normal(shape)
+            made = (
+                random.uniform(low, high, size=shape) if ends else random.standard_normal(shape, np.float32)
+            )
         arrays[entry["name"]] = made.astype(dtype)
     return arrays
 

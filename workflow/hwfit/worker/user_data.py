@@ -15,9 +15,10 @@ from hwfit.worker.errors import Unavailable, Unsupported
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a .npz file. Raises Unavailable where it cannot be read, or holds pickled objects."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise Unavailable(f"{path} holds one array without a name; write it by numpy.savez")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise Unavailable(f"{path} holds one array without a name; write it by numpy.savez")
+        with loaded as stored:
             found = {}
             for name in stored.files:
                 try:

@@ -113,7 +113,7 @@ class OpenVinoSession(Session):
 
 
 def constant_bytes(model: Any) -> int:
-    """Bytes of a model's constants, those of the branches of its conditions and the bodies of its loops too."""
+    """Bytes of a model's constants, those in branches of conditions and bodies of loops too."""
     total = 0
     for node in model.get_ordered_ops():
         match node.get_type_name():
