@@ -141,6 +141,81 @@ def test_a_changed_file_of_weights_makes_the_model_anew() -> None:
     assert files_behind(Model(**MODEL | {"weights": "mine.pt"})) == ["mine.pt"]
 
 
+ONNX = {"task": "features", "sources": {"onnxruntime": {"onnx": "net.onnx"}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "reason"),
+    [
+        ({"inputs": {"x": {"batch_axis": "none"}}}, ("inputs", "x"), "has batch_axis: none and no value"),
+        ({"inputs": {"x": {"value": 1, "range": [0, 1]}}}, ("inputs", "x"), "has both value and range"),
+        ({"inputs": {"x": {"range": [2, 1]}}}, ("inputs", "x", "range"), "write the least value first"),
+        (
+            {"image": {"size": 9}},
+            ("image",),
+            "is for a folder of images or IDX files, and data is 'signature'",
+        ),
+        ({"data": "digits", "samples": 9}, ("samples",), "and data is 'digits'"),
+        ({"data": "text.txt"}, ("data",), "text.txt: not there"),
+        ({"data": "photos/"}, ("data",), "photos: not there"),
+        (
+            {"data": "images/", "image": {"mean": [1, 2], "channels": 3}},
+            ("image", "mean"),
+            "has 2 numbers for 3 channels",
+        ),
+        (
+            {"sources": {"onnxruntime": {"onnx": "net.onnx"}, "openvino": {"onnx": "other.onnx"}}},
+            ("sources", "openvino", "onnx"),
+            "is 'other.onnx', and onnxruntime has 'net.onnx': one model is one file",
+        ),
+        ({"sources": {"torch": {"callable": "a:b"}}}, (), "lacks `data`; only ONNX files tell"),
+        (
+            {"data": "signature", "sources": {"torch": {"callable": "a:b"}}},
+            ("data",),
+            "is signature, which only ONNX files have",
+        ),
+        (
+            {"data": "inputs.npz", "sources": {"torch": {"callable": "a:b"}}, "output": "y"},
+            ("output",),
+            "is for models whose every source is an ONNX file",
+        ),
+    ],
+)
+def test_what_is_said_of_inputs_has_a_use(
+    change: dict[str, Any],
+    path: tuple[str, ...],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.onnx", "other.onnx", "inputs.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "images").mkdir()
+    assert list(check_models({"a": Model(**ONNX)})) == []
+    ((found, text),) = check_models({"a": Model(**ONNX | change)})
+    assert found == ("a", *path)
+    assert reason in text
+
+
+@pytest.mark.parametrize(
+    "data", ["my data.npz", "Fotos für mich/", "t10k-images-idx3-ubyte.gz", "a 'text'.txt"]
+)
+def test_ordinary_names_of_files_are_taken(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / data).mkdir() if data.endswith("/") else (tmp_path / data).touch()
+    model = Model(task="features", data=data, sources={"torch": {"callable": "a:b"}})
+    assert list(check_models({"a": model})) == []
+
+
+@pytest.mark.parametrize("data", ["-x.npz", "~/x.npz", "a{b}.npz", "a\nb.npz", " x.npz", "mnists", "x.csv"])
+def test_names_that_snakemake_or_a_shell_would_read_otherwise_are_refused(data: str) -> None:
+    with pytest.raises(ValidationError):
+        Model(task="features", data=data, sources={"torch": {"callable": "a:b"}})
+
+
 def test_a_callable_takes_data_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inputs.npz").touch()

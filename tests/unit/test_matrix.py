@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
+
 from hwfit.config import Study
-from hwfit.matrix import Plan, rule_name
+from hwfit.matrix import Plan, data_files, rule_name
 from studies import make_plan
 
 
@@ -126,9 +128,9 @@ def test_only_what_changes_a_measurement_is_in_a_job():
 
 
 def test_checkpoints_are_made_on_a_cpu_since_an_accelerator_may_be_absent():
-    assert make_plan().prepare_environment == "torch-cpu"
+    assert make_plan().prepare_environment("net") == "torch-cpu"
     gpu = make_plan(matrix={"models": ["net"], "devices": ["gpu0"]})
-    assert gpu.prepare_environment == "torch-cpu"
+    assert gpu.prepare_environment("net") == "torch-cpu"
     assert gpu.environments == {"torch-cpu": [], "torch-cuda": ["gpu0"]}
     tensorflow = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "runtimes": ["tensorflow"]})
     assert tensorflow.environments == {"tensorflow-cpu": ["cpu"], "torch-cpu": []}
@@ -161,3 +163,44 @@ def test_no_two_names_share_the_name_of_a_rule():
     names = ["a-b", "a_b", "a.b", "ab"]
     assert len({rule_name(name) for name in names}) == len(names)
     assert all(rule_name(name).isidentifier() for name in names)
+
+
+def own(**sources):
+    """A model of the user's own, with what each runtime has of it."""
+    return {"own": {"task": "features", "data": "mine.npz", "sources": sources}}
+
+
+@pytest.mark.parametrize(
+    ("sources", "environment"),
+    [
+        ({"tensorflow": {"callable": "a:b"}}, "tensorflow-cpu"),
+        ({"mindspore": {"callable": "a:b"}}, "mindspore-cpu"),
+        ({"onnxruntime": {"onnx": "a.onnx"}, "openvino": {"onnx": "a.onnx"}}, "onnxruntime-cpu"),
+        ({"openvino": {"onnx": "a.onnx"}}, "onnxruntime-cpu"),
+        ({"torch": {"callable": "a:b"}, "onnxruntime": {"export": "torch"}}, "torch-cpu"),
+        ({"tensorflow": {"callable": "a:b"}, "torch": {"callable": "a:b"}}, "torch-cpu"),
+        ({"tensorflow": {"zoo": "lenet-5"}}, "torch-cpu"),
+    ],
+)
+def test_a_model_is_prepared_where_its_reference_can_be_made(sources, environment):
+    runtimes = {name: f"{name}-cpu" for name in sources}
+    devices = {"host": {"accelerator": "cpu", "runtimes": runtimes}}
+    matrix = {"models": ["own"], "devices": ["host"]}
+    plan = make_plan(models=own(**sources), devices=devices, matrix=matrix)
+    assert plan.prepare_environment("own") == environment
+    assert set(plan.environments) == {*runtimes.values(), environment}
+
+
+@pytest.mark.parametrize(
+    ("data", "files"),
+    [
+        ("digits", ["results/data/digits.npz"]),
+        ("my data.npz", ["my data.npz"]),
+        ("signature", []),
+        ("photos/", ["results/data/models/net.npz"]),
+        ("a text.txt", ["results/data/models/net.npz"]),
+        ("t10k-images-idx3-ubyte.gz", ["results/data/models/net.npz"]),
+    ],
+)
+def test_data_lie_where_they_are_or_are_made_into_arrays(data, files):
+    assert data_files("net", data) == files

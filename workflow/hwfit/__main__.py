@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("--output", type=Path, required=True)
 
     dataset = commands.add_parser("dataset", help="write a data set of real inputs")
-    dataset.add_argument("name")
+    dataset.add_argument("name", nargs="?", help="one that hwfit knows")
+    dataset.add_argument("--own", help="JSON: a user's data, see hwfit.own_data")
     dataset.add_argument("--output", type=Path, required=True)
 
     nominate = commands.add_parser("nominate", help="name what fresh rounds should measure again")
@@ -68,9 +70,13 @@ def run_plan(asked: argparse.Namespace) -> int:
 
 def run_dataset(asked: argparse.Namespace) -> int:
     from hwfit.data import DataError, write_absence, write_dataset
+    from hwfit.own_data import write_own_data
 
     try:
-        write_dataset(asked.name, asked.output)
+        if asked.own:
+            write_own_data(json.loads(asked.own), asked.output)
+        else:
+            write_dataset(asked.name, asked.output)
     except DataError as error:
         # The models that need it become rows; the others are measured.
         print(error, file=sys.stderr)

@@ -80,6 +80,10 @@ DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 TEXT_SETS = ("python-topics", "python-help")
 DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", *TEXT_SETS)
 
+# How many samples are taken of a user's folder or text, or generated: a share of
+# them is then known to some percent.
+SAMPLES = 256
+
 ZOO = {
     "mlp": ZooModel(("features",), tuple(RUNTIMES), ("photograph-patches",)),
     "lenet-300-100": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),

@@ -278,7 +278,7 @@ def forget_transient(directory: Path) -> list[Path]:
     )
     for pattern in patterns:
         removed += [path for path in sorted(directory.glob(pattern)) if is_transient(path)]
-    for path in sorted((directory / "results/data").glob("*.npz")):
+    for path in sorted((directory / "results/data").rglob("*.npz")):
         with np.load(path) as stored:
             removed += [path] if "unavailable" in stored.files else []
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):

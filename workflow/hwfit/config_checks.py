@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from hwfit import catalog
 from hwfit.config_errors import nearest, shown, written
+from hwfit.input_checks import Finding, check_inputs
+from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
 from hwfit.sections import Config, Device, Exclusion, Matrix, Measurement, Model, Optimization, Source
-
-Finding = tuple[KeyPath, str]
 
 # The keys of a source, of which it has one.
 SOURCES = ("zoo", "callable", "onnx", "export", "huggingface")
@@ -46,6 +46,7 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
                 yield from _check_kind(name, model, runtime, given[0])
             if source.trust is not None and source.huggingface is None:
                 yield (name, "sources", runtime, "trust"), "is for a Hugging Face folder"
+        yield from check_inputs(name, model)
         own = [source for source in model.sources.values() if not source.export]
         if len({(source.zoo, source.huggingface) for source in own}) > 1:
             message = "mixes sources; allowed: one zoo model, or one folder, for all runtimes"
@@ -59,8 +60,6 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
             yield (name, "training"), "is for a model without `weights`; allowed: one of the two"
         if model.weights and not Path(model.weights).is_file():
             yield (name, "weights"), _absent(model.weights)
-        if model.data.endswith(".npz") and not Path(model.data).is_file():
-            yield (name, "data"), _absent(model.data)
         for place, file in enumerate(model.files):
             if not Path(file).is_file():
                 yield (name, "files", place), _absent(file)
@@ -95,9 +94,9 @@ def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Find
     if model.task != as_it_comes and not (model.weights and model.task in with_weights):
         more = f"; with `weights` of your own: {', '.join(brought.tasks)}" if with_weights else ""
         yield (name, "task"), f"is {shown(model.task)}; allowed for {zoo}: {as_it_comes}{more}"
-    if model.data not in brought.data and not model.data.endswith(".npz"):
+    if model.data not in brought.data and data_kind(model.data) == "named":
         choices = ", ".join(brought.data)
-        yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or a .npz file"
+        yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or data of your own"
 
 
 def _check_folder(name: str, model: Model, runtime: str, source: Source) -> Iterator[Finding]:

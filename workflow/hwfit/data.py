@@ -129,6 +129,8 @@ def read_idx(content: bytes, path: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise DataError(f"{path} is not an IDX file of bytes")
     dimensions = content[3]
+    if len(content) < 4 + 4 * dimensions:
+        raise DataError(f"{path} is cut short within its head")
     shape = np.frombuffer(content, ">u4", dimensions, 4).astype(int)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
     if values.size != shape.prod():

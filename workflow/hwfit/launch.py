@@ -44,7 +44,10 @@ print(outputs.shape)
 """
 
 
-INPUTS = '{{entry["name"]: stored[entry["name"]][:{batch_size}] for entry in card["inputs"]}}'
+INPUTS = (
+    '{{entry["name"]: np.resize(stored[entry["name"]], ({batch_size}, *stored[entry["name"]].shape[1:]))\n'
+    '             for entry in card["inputs"] if "value" not in entry}}'
+)
 PROMPTS = '{{"input_ids": np.resize(stored["tokens"], ({batch_size}, {prompt_tokens}))}}'
 
 

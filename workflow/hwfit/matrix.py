@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from hwfit.catalog import DATASETS, PASSES, READ_ONNX, RUNTIMES
+from hwfit.catalog import PASSES, READ_ONNX, RUNTIMES
 from hwfit.config import Exclusion, Matrix, Study
 from hwfit.config_errors import mask_credentials
+from hwfit.input_sections import data_kind
 from hwfit.records import Cell, fingerprint, profile_path
 
 RESULTS = "results"
@@ -22,8 +23,8 @@ PROFILES = f"{RESULTS}/profiles"
 NOT_IN_MATRIX = "not in the matrix"
 # What an ONNX file is called that is made of a model as it is.
 CHECKPOINT = "checkpoint"
-# Prepares checkpoints where no CPU of the matrix brings an environment with torch.
-FALLBACK_PREPARE_ENVIRONMENT = "torch-cpu"
+# Prepares checkpoints where no CPU of the matrix brings an environment with the runtime.
+FALLBACK_PREPARE_ENVIRONMENT = "{}-cpu"
 
 
 @dataclass(frozen=True)
@@ -139,16 +140,30 @@ class Plan:
         """The name of the environment in which a runtime drives a device."""
         return self.study.devices[device].runtimes[runtime]
 
-    @cached_property
-    def prepare_environment(self) -> str:
-        """The environment with torch that makes checkpoints: a CPU's, since an accelerator may be absent."""
+    def prepare_environment(self, model: str) -> str:
+        """The environment that makes a model's checkpoint and reference: a CPU's, since an accelerator may
+        be absent, and of the runtime that can.
+        """
+        wanted = self.prepare_runtime(model)
         candidates = [
             environment
             for device in self.devices
             for runtime, environment in self.study.devices[device].runtimes.items()
-            if runtime == "torch" and self.study.devices[device].accelerator == "cpu"
+            if runtime == wanted and self.study.devices[device].accelerator == "cpu"
         ]
-        return min(candidates, default=FALLBACK_PREPARE_ENVIRONMENT)
+        return min(candidates, default=FALLBACK_PREPARE_ENVIRONMENT.format(wanted))
+
+    def prepare_runtime(self, model: str) -> str:
+        """Torch where the model has it, whose weights the others load; ONNX Runtime for ONNX files; else the
+        first runtime that a callable is for.
+        """
+        told = self.study.models[model]
+        needs_tokenizer = data_kind(told.data) == "text"
+        if all(source.onnx for source in told.sources.values()) and not needs_tokenizer:
+            return "onnxruntime"
+        if "torch" in told.sources or not all(source.callable for source in told.sources.values()):
+            return "torch"
+        return next(iter(told.sources))
 
     @cached_property
     def environments(self) -> dict[str, list[str]]:
@@ -157,7 +172,8 @@ class Plan:
         for device in self.devices:
             for runtime in self.runtimes_of(device):
                 users.setdefault(self.environment(device, runtime), set()).add(device)
-        users.setdefault(self.prepare_environment, set())
+        for model in self.models:
+            users.setdefault(self.prepare_environment(model), set())
         return {name: sorted(devices) for name, devices in sorted(users.items())}
 
     def runtimes_of(self, device: str) -> list[str]:
@@ -270,6 +286,13 @@ class Plan:
         """A model of models.yaml as JSON."""
         return self.study.models[name].model_dump_json(exclude_none=True)
 
+    def own_data(self, name: str) -> str:
+        """What a user's files are made into arrays by, as JSON."""
+        model = self.study.models[name]
+        told = model.model_dump(mode="json", exclude_none=True, include={"data", "image", "text", "samples"})
+        is_zoo = any(source.zoo for source in model.sources.values())
+        return json.dumps(told | {"is_zoo": is_zoo}, sort_keys=True)
+
     def exported_card(self, model: str, artifact: str) -> str:
         """The card of the checkpoint that an ONNX file is made of."""
         return f"{checkpoint_directory(model, '' if artifact == CHECKPOINT else artifact)}/card.json"
@@ -346,9 +369,18 @@ def inventory_file(device: str) -> str:
     return f"{RESULTS}/devices/{device}/inventory.json"
 
 
-def data_file(data: str) -> str:
-    """Where a model's inputs lie: a data set that the workflow writes, or a user's own file."""
-    return f"{RESULTS}/data/{data}.npz" if data in DATASETS else data
+def data_files(name: str, data: str) -> list[str]:
+    """Where a model's inputs lie: in a data set that the workflow writes, in what it makes of a user's files,
+    or in a user's own .npz file; nowhere, where they are made from the model's signature.
+    """
+    match data_kind(data):
+        case "named":
+            return [f"{RESULTS}/data/{data}.npz"]
+        case "npz":
+            return [data]
+        case "signature":
+            return []
+    return [f"{RESULTS}/data/models/{name}.npz"]
 
 
 def profile_pattern(device: str, runtime: str, batch_size: int) -> str:

@@ -30,14 +30,16 @@ def installed_packages() -> str:
 
 
 def files_behind(model: Model) -> list[str]:
-    """What makes a user's model: its callables' modules, as far as they lie here, folders, files, weights."""
+    """What makes a user's model: the modules of callables that lie here, folders, graphs, weights, files."""
     callables = (source.callable for source in model.sources.values() if source.callable)
     modules = {path.partition(":")[0].replace(".", "/") for path in callables}
     paths = (Path(f"{module}{end}") for module in sorted(modules) for end in (".py", "/__init__.py"))
     folders = {source.huggingface for source in model.sources.values() if source.huggingface}
+    graphs = dict.fromkeys(source.onnx for source in model.sources.values() if source.onnx)
     return [
         *(str(path) for path in paths if path.is_file()),
         *(str(path) for folder in sorted(folders) for path in files_of(Path(folder))),
+        *graphs,
         *model.files,
         *([model.weights] if model.weights else []),
     ]

@@ -105,6 +105,8 @@ def _allowed_mapping(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     if properties := node.get("properties"):
         return "a mapping with the keys " + ", ".join(properties)
     keys = node.get("propertyNames", {}).get("enum")
+    if not keys and "patternProperties" not in node:
+        return "a mapping"
     return "a mapping with keys of " + (", ".join(keys) if keys else "your own naming: " + NAME_MEANING)
 
 

@@ -6,80 +6,14 @@ messages about wrong values too. `hwfit.config` reads files with them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, StringConstraints, Tag
-from pydantic import ValidationInfo as Info
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from hwfit import catalog
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Annotates text that must be one of a few values."""
-
-    values: tuple[str, ...]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.literal_schema(list(self.values))
-
-
-@dataclass(frozen=True)
-class Defined:
-    """Annotates a name that another file must define.
-
-    What is defined there comes as the validation context, `{kind: names}`; without it any name passes.
-    """
-
-    kind: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
-        return {"description": f"a name in {self.place}"} | handler(schema)
-
-    @property
-    def place(self) -> str:
-        return "envs/" if self.kind == "environments" else f"{self.kind}.yaml"
-
-    def check(self, name: str, info: Info) -> str:
-        defined = (info.context or {}).get(self.kind)
-        if defined is not None and name not in defined:
-            raise PydanticCustomError(
-                "not_defined", "not defined", {"place": self.place, "defined": list(defined)}
-            )
-        return name
-
-
-@dataclass(frozen=True)
-class Unique:
-    """Annotates a list in which nothing stands twice."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
-        return handler(schema) | {"uniqueItems": True}
-
-    def check(self, values: list[Any]) -> list[Any]:
-        for index, value in enumerate(values):
-            if value in values[:index]:
-                context = {"index": index, "first": values.index(value)}
-                raise PydanticCustomError("repeated", "there twice", context)
-        return values
-
-
-def _text(pattern: str, meaning: str, max_length: int = 256) -> Any:
-    """Text of a pattern, with the words that an editor and an error message say for it."""
-    return Field(
-        pattern=pattern,
-        max_length=max_length,
-        json_schema_extra={"patternErrorMessage": f"allowed: {meaning}"},
-    )
-
+from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
+from hwfit.section_types import Defined, FilePath, OneOf, Section, Unique
+from hwfit.section_types import text as _text
 
 # Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
 NAME_MEANING = "a name: lowercase letters and digits, parts joined by one of . _ - (at most 64 characters)"
@@ -96,16 +30,7 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-FilePath = Annotated[
-    str, _text(r"^[^\x00-\x1f]{1,400}$", "the path of a file or a folder, without control characters")
-]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Section(BaseModel):
-    """A mapping of the config: unknown keys are errors, values are not coerced from text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Source(Section):
@@ -126,9 +51,7 @@ class Source(Section):
         ]
         | None
     ) = Field(default=None, description="a function without arguments that returns the framework's model")
-    onnx: FilePath | None = Field(
-        default=None, description="an ONNX file, for the runtimes that read one; its first output is compared"
-    )
+    onnx: FilePath | None = Field(default=None, description="an ONNX file, for the runtimes that read one")
     export: Literal["torch"] | None = Field(
         default=None, description="torch: the model's torch source, exported to ONNX"
     )
@@ -164,15 +87,11 @@ class Model(Section):
         "features and embeddings by mean cosine similarity, generation by the likeliest next token and by "
         "perplexity"
     )
-    data: Annotated[
-        str,
-        _text(
-            rf"^({'|'.join(catalog.DATASETS)}|[A-Za-z0-9._/][A-Za-z0-9._/-]*\.npz)$",
-            f"one of {', '.join(catalog.DATASETS)}, or the path of a .npz file (letters, digits, . _ - /)",
-        ),
-    ] = Field(
-        description="real inputs: a data set that hwfit knows, or a .npz file",
-        examples=list(catalog.DATASETS),
+    data: DataPath = Field(
+        default=SIGNATURE,
+        description="real inputs: a data set that hwfit knows, a .npz file, images, a text or IDX files; "
+        "signature: generated from what an ONNX file says of its inputs",
+        examples=[*catalog.DATASETS, SIGNATURE],
     )
     sources: Annotated[dict[RuntimeName, Source], Field(min_length=1)] = Field(
         description="for each runtime, where the model comes from"
@@ -197,6 +116,19 @@ class Model(Section):
         "torchvision's names where torchvision has the model",
     )
     training: Training | None = Field(default=None, description="how a zoo model is trained; not for others")
+    inputs: dict[str, Input] | None = Field(
+        default=None, description="of an ONNX file: what its signature leaves open, by the name of the input"
+    )
+    output: Annotated[str, Field(min_length=1, max_length=400)] | None = Field(
+        default=None, description="of an ONNX file: the output that is compared; the first where absent"
+    )
+    image: Image | None = Field(default=None, description="how images and IDX files become arrays")
+    text: Text | None = Field(default=None, description="how a text file becomes arrays")
+    samples: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="most samples to take, evenly spread over a folder, a text or an IDX file, or generated; "
+        f"{catalog.SAMPLES} where absent",
+    )
 
 
 class Device(Section):

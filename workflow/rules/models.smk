@@ -12,10 +12,27 @@ rule write_dataset:
         '"$HWFIT_PYTHON" -m hwfit dataset {wildcards.dataset:q} --output {output:q} > {log:q} 2>&1'
 
 
+rule read_own_data:
+    input:
+        lambda wildcards: files_read(study.models[wildcards.model].data),
+    output:
+        "results/data/models/{model}.npz",
+    params:
+        asked=lambda wildcards: plan.own_data(wildcards.model),
+        # A folder may hold more files than a job has inputs.
+        seen=lambda wildcards: folder_state(study.models[wildcards.model].data),
+    log:
+        "logs/data/models/{model}.log",
+    conda:
+        CONTROL_YAML
+    shell:
+        '"$HWFIT_PYTHON" -m hwfit dataset --own {params.asked:q} --output {output:q} > {log:q} 2>&1'
+
+
 rule prepare_model:
     input:
-        environment=matrix.environment_file(plan.prepare_environment),
-        data=lambda wildcards: matrix.data_file(study.models[wildcards.model].data),
+        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
+        data=lambda wildcards: matrix.data_files(wildcards.model, study.models[wildcards.model].data),
         code=lambda wildcards: files_behind(study.models[wildcards.model]),
     output:
         "results/models/{model}/card.json",
@@ -25,7 +42,7 @@ rule prepare_model:
     log:
         "logs/models/{model}.log",
     conda:
-        CONDA_FILES[plan.prepare_environment]
+        lambda wildcards: CONDA_FILES[plan.prepare_environment(wildcards.model)]
     threads: ALL_CORES  # training uses them all
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker prepare --environment {input.environment:q}'
@@ -35,7 +52,7 @@ rule prepare_model:
 
 rule export_model:
     input:
-        environment=matrix.environment_file(plan.prepare_environment),
+        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
         model="results/models/{model}/card.json",
         checkpoint=lambda wildcards: plan.exported_card(wildcards.model, wildcards.artifact),
         files=lambda wildcards: plan.onnx_files(wildcards.model),
@@ -49,7 +66,7 @@ rule export_model:
     log:
         "logs/onnx/{model}/{artifact}.log",
     conda:
-        CONDA_FILES[plan.prepare_environment]
+        lambda wildcards: CONDA_FILES[plan.prepare_environment(wildcards.model)]
     threads: ALL_CORES
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker export --environment {input.environment:q}'
@@ -59,7 +76,7 @@ rule export_model:
 
 rule compress_model:
     input:
-        environment=matrix.environment_file(plan.prepare_environment),
+        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
         card="results/models/{model}/card.json",
     output:
         "results/artifacts/{model}/{artifact}/card.json",
@@ -71,7 +88,7 @@ rule compress_model:
     log:
         "logs/artifacts/{model}/{artifact}.log",
     conda:
-        CONDA_FILES[plan.prepare_environment]
+        lambda wildcards: CONDA_FILES[plan.prepare_environment(wildcards.model)]
     threads: ALL_CORES
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker compress --environment {input.environment:q}'

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--environment", type=Path, required=True)
         command.add_argument("--model", required=True, help="JSON: the model, as in models.yaml")
         command.add_argument("--name", required=True)
-        command.add_argument("--input", type=Path, required=True)
+        command.add_argument("--input", type=Path, nargs="?", help="none: made from the model's signature")
         command.add_argument("--code", type=Path, nargs="*", default=[], help="the user's code and weights")
         command.add_argument("--passes", default="[]", help="JSON: the artifact passes")
         command.add_argument("--checkpoint", type=Path, help="directory of the weights to export")

@@ -55,10 +55,10 @@ def make_inside(asked: argparse.Namespace) -> int:
             compress(asked.name, json.loads(asked.passes), asked.input, asked.output)
     except Unsupported as error:
         write_failure(asked.output, "unsupported", str(error))
-    except Incorrect as error:
-        write_failure(asked.output, "incorrect", str(error))
     except Unavailable as error:
         write_failure(asked.output, "unavailable", str(error))
+    except Incorrect as error:
+        write_failure(asked.output, "incorrect", str(error))
     except Exception as error:
         traceback.print_exc()
         write_failure(asked.output, "crashed", f"{asked.command} failed: {type(error).__name__}: {error}")

@@ -6,7 +6,7 @@ class Unsupported(Exception):
 
 
 class Unavailable(Exception):
-    """Something that has to be fetched cannot be had just now: the message says what."""
+    """What has to be fetched, or what a user has to provide, cannot be used: the message says why."""
 
 
 class Incorrect(Exception):

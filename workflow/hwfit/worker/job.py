@@ -98,7 +98,7 @@ class Job:
         """What was measured, how, and where."""
         card = read_card(self.model_directory)
         weights = read_card(self.weights_directory)
-        subject = (
+        subject: tuple[Any, ...] = (
             self.source,
             self.task,
             card.get("evaluation_sha256"),
@@ -108,6 +108,8 @@ class Job:
             batch_size,
             self.excluded.get(str(batch_size)),
         )
+        if constants := {e["name"]: e["value"] for e in card.get("inputs", ()) if "value" in e}:
+            subject = (*subject, constants)
         # How long to wait for a worker, and how often to try again, change no figure.
         settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
         how = (PROTOCOL_VERSION, settings, self.cell.scenario, self.searched_limits)

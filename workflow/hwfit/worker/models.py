@@ -46,6 +46,8 @@ def keras_model(source: Source, weights: Path) -> Any:
 
         definition = zoo.model(source["zoo"])
         return keras_layers.build(definition.LAYERS, definition.INPUT_SHAPE, load_arrays(weights))
+    # Weights that are not loaded but drawn are the same in each process, as the reference has them.
+    keras.utils.set_random_seed(0)
     return called(source, keras.Model, "a keras.Model")
 
 
@@ -57,6 +59,7 @@ def mindspore_cell(source: Source, weights: Path) -> Any:
         from hwfit.worker.zoo import mindspore_layers
 
         return mindspore_layers.build(zoo.model(source["zoo"]).LAYERS, load_arrays(weights))
+    mindspore.set_seed(0)
     return called(source, mindspore.nn.Cell, "a mindspore.nn.Cell")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def model(
 
 def initializer_bytes(source: str | Path | bytes) -> int:
     """Bytes of a model's weights in their own formats, external data counted as if it were inside."""
-    return sum(bytes_of(tensor) for tensor in read(source).graph.initializer)
+    return sum(bytes_of(tensor) for tensor in weights_of(read(source).graph))
 
 
 def parameter_counts(source: str | Path | bytes) -> tuple[int, int]:
@@ -76,7 +76,7 @@ def parameter_counts(source: str | Path | bytes) -> tuple[int, int]:
     """
     directory = str(Path(source).parent) if isinstance(source, (str, Path)) else ""
     total = nonzero = 0
-    for tensor in read(source).graph.initializer:
+    for tensor in weights_of(read(source).graph):
         if tensor.data_type in (
             TensorProto.FLOAT,
             TensorProto.FLOAT16,
@@ -87,6 +87,18 @@ def parameter_counts(source: str | Path | bytes) -> tuple[int, int]:
             total += array.size
             nonzero += int(np.count_nonzero(array))
     return total, nonzero
+
+
+def weights_of(graph: Any) -> Iterator[Any]:
+    """The tensors that a graph and the branches of its conditions hold, as initializers or constants."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.t.dims:
+                yield attribute.t
+            for inner in [attribute.g, *attribute.graphs]:
+                if inner.node or inner.initializer:
+                    yield from weights_of(inner)
 
 
 def bytes_of(tensor: Any) -> int:

@@ -162,6 +162,9 @@ class Bench:
         if placement and placement.elsewhere:
             named = ", ".join(f"{count} {operator}" for operator, count in placement.elsewhere.items())
             flags.append(Flag("fell_back", f"ran on the host: {named}", placement.share))
+        if self.card.get("synthetic_inputs"):
+            said = "inputs were generated from the model's signature, not taken from real data"
+            flags.append(Flag("synthetic_inputs", said))
         samples_path = job.path(batch_size).with_suffix(".npz")
         write_samples(samples_path, [a.series.durations for a in attempts], series.arrays)
         weights = read_card(job.weights_directory)

@@ -99,6 +99,10 @@ class Session(ABC):
     def model_size_bytes(self) -> int:
         """Bytes of the weights as this session holds them (int8 weights count one byte each)."""
 
+    def parameters(self) -> int | None:
+        """How many weights the model has; None where the session does not tell, and its card does."""
+        return None
+
     def placement(self) -> Placement | None:
         """Where the operators run, known after the first call; None where the runtime does not tell."""
         return None

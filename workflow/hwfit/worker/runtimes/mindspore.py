@@ -90,6 +90,9 @@ class MindSporeSession(Session):
     def model_size_bytes(self) -> int:
         return sum(parameter.nbytes for parameter in self.cell.get_parameters())
 
+    def parameters(self) -> int:
+        return sum(parameter.size for parameter in self.cell.get_parameters())
+
     def reset_peak_memory(self) -> None:
         if self.accelerator != "cpu":
             ms.runtime.reset_peak_memory_stats()

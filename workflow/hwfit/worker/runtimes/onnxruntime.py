@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from hwfit.worker import onnx_graphs
+from hwfit.worker import arrangement, onnx_graphs
 from hwfit.worker.errors import Unsupported
+from hwfit.worker.onnx_model import NUMPY_TYPES, said
 from hwfit.worker.passes import session_pass
 from hwfit.worker.runtimes import Batch, Placement, Request, Session
 
@@ -27,17 +28,6 @@ PROVIDERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "xpu": ("OpenVINOExecutionProvider", "cpu", {"device_type": "GPU"}),
 }
 ON_CPU = "CPUExecutionProvider"
-# ONNX's element types as ONNX Runtime names them.
-NUMPY_TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-}
 
 
 class OnnxRuntimeSession(Session):
@@ -63,14 +53,15 @@ class OnnxRuntimeSession(Session):
         for step in request.passes:
             session_pass(step).onnxruntime(self, **{k: v for k, v in step.items() if k != "pass"})
         self.session = opened(self.model, self.options, self.providers)
+        self.card = request.card
         self.types = {entry.name: NUMPY_TYPES.get(entry.type) for entry in self.session.get_inputs()}
-        self.names = [entry["name"] for entry in request.card["inputs"]]
         self.outputs = [entry.name for entry in self.session.get_outputs()]
+        self.compared = self.outputs.index(self.card.get("output", self.outputs[0]))
 
     def place(self, batch: Batch) -> Any:
         binding = self.session.io_binding()
-        for name in self.names:
-            array = np.ascontiguousarray(batch[name], self.types[name])
+        for name, arranged in arrangement.arranged(batch, self.card).items():
+            array = np.asarray(arranged, self.types[name], order="C")
             value = onnxruntime.OrtValue.ortvalue_from_numpy(array, self.memory, 0)
             binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
@@ -83,7 +74,8 @@ class OnnxRuntimeSession(Session):
         return placed
 
     def fetch(self, output: Any) -> np.ndarray:
-        return output.get_outputs()[0].numpy().astype(np.float32, copy=False)
+        found = output.get_outputs()[self.compared].numpy()
+        return arrangement.samples_first(found, self.card).astype(np.float32, copy=False)
 
     def accelerator_of(self, output: Any) -> str:
         # A provider that works from the host's memory leaves its outputs there.
@@ -123,12 +115,6 @@ def opened(model: Any, options: Any, providers: list[Any]) -> Any:
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except refusals as error:
         raise Unsupported(f"onnxruntime {onnxruntime.__version__}: {said(error)}") from error
-
-
-def said(error: Exception) -> str:
-    """The part of ONNX Runtime's message that matters: without its own source files and codes."""
-    text = str(error).splitlines()[0]
-    return text.rsplit(" : ", 1)[-1] if " : " in text else text
 
 
 def describe(accelerator: str, index: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import openvino
 from openvino import opset13
 
+from hwfit.worker import arrangement
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import session_pass
 from hwfit.worker.runtimes import Batch, Placement, Request, Session
@@ -38,14 +39,18 @@ class OpenVinoSession(Session):
             self.model = self.core.read_model(str(request.weights))
         except RuntimeError as error:
             raise Unsupported(f"openvino {openvino.__version__}: {said(error)}") from error
-        self.names = [entry["name"] for entry in request.card["inputs"]]
+        self.card = request.card
+        known = [entry["name"] for entry in request.card["inputs"]]
+        # In OpenVINO's order, which takes tensors by their place; one tensor may have several names.
+        self.names = [next(name for name in known if name in port.names) for port in self.model.inputs]
         self.types = {name: self.model.input(name).get_element_type().to_dtype() for name in self.names}
         for step in request.passes:
             session_pass(step).openvino(self, **{k: v for k, v in step.items() if k != "pass"})
         self.requests: dict[tuple[Any, ...], Any] = {}
 
     def place(self, batch: Batch) -> tuple[tuple[Any, ...], list[Any]]:
-        arrays = [np.ascontiguousarray(batch[name], self.types[name]) for name in self.names]
+        arranged = arrangement.arranged(batch, self.card)
+        arrays = [np.asarray(arranged[name], self.types[name], order="C") for name in self.names]
         # The arrays are kept by the tensors that share their memory.
         return tuple(a.shape for a in arrays), [openvino.Tensor(a, shared_memory=True) for a in arrays]
 
@@ -57,8 +62,8 @@ class OpenVinoSession(Session):
     def compiled(self, shapes: tuple[Any, ...]) -> Any:
         """An inference request of the model for inputs of these shapes, compiled at the first call."""
         model = self.model.clone()
-        model.reshape(dict(zip(self.names, shapes, strict=True)))
         try:
+            model.reshape(dict(zip(self.names, shapes, strict=True)))
             request = self.core.compile_model(model, self.device, self.settings).create_infer_request()
         except RuntimeError as error:
             raise Unsupported(f"openvino {openvino.__version__} on {self.device}: {said(error)}") from error
@@ -66,7 +71,8 @@ class OpenVinoSession(Session):
         return request
 
     def fetch(self, output: Any) -> np.ndarray:
-        return np.asarray(output[0], np.float32)
+        found = np.asarray(output[self.card.get("output", 0)], np.float32)
+        return arrangement.samples_first(found, self.card)
 
     def forget_compiled(self) -> None:
         self.requests.clear()
@@ -81,11 +87,7 @@ class OpenVinoSession(Session):
 
     def model_size_bytes(self) -> int:
         # What a pass has made of the weights; a cast is done by the device's plugin, out of sight.
-        return sum(
-            node.get_byte_size()
-            for node in self.model.get_ordered_ops()
-            if node.get_type_name() == "Constant"
-        )
+        return constant_bytes(self.model)
 
     def placement(self) -> Placement:
         # A single device runs a model whole, or refuses to compile it.
@@ -108,6 +110,20 @@ class OpenVinoSession(Session):
             "inference": int(compiled.get_property("INFERENCE_NUM_THREADS")),
             "streams": int(compiled.get_property("NUM_STREAMS")),
         }
+
+
+def constant_bytes(model: Any) -> int:
+    """Bytes of a model's constants, those in branches of conditions and bodies of loops too."""
+    total = 0
+    for node in model.get_ordered_ops():
+        match node.get_type_name():
+            case "Constant":
+                total += node.get_byte_size()
+            case "If":
+                total += constant_bytes(node.get_then_body()) + constant_bytes(node.get_else_body())
+            case "Loop" | "TensorIterator":
+                total += constant_bytes(node.get_function())
+    return total
 
 
 def open_session(request: Request) -> OpenVinoSession:
@@ -140,9 +156,10 @@ def device_name(accelerator: str, index: int) -> str:
 
 
 def said(error: Exception) -> str:
-    """The line of OpenVINO's message that matters: those before it say in which of its files."""
+    """The line of OpenVINO's message that matters: those before it say where in its code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), lines[0])
+    where = ("Exception from", "Check '", "FrontEnd API failed", "Model wasn't", "-- ", "While validating")
+    return next((line for line in lines if not line.startswith(where)), lines[0])
 
 
 def peak_kernels(

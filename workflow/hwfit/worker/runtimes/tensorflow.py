@@ -106,6 +106,9 @@ class TensorFlowSession(Session):
     def model_size_bytes(self) -> int:
         return sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in self.model.variables)
 
+    def parameters(self) -> int:
+        return self.model.count_params()
+
     def threads(self) -> dict[str, int]:
         return {
             "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
