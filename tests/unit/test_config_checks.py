@@ -326,3 +326,105 @@ def test_what_follows_from_a_broken_catalog_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_study({"matrix": {"models": ["mlp"], "devices": ["cpu"]}}, tmp_path, OWN)
     assert len(caught.value.problems) == 1
+
+
+LANGUAGE = {"task": "generation", "data": "python-topics"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A Hugging Face folder as far as its names go."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "max_position_embeddings": 512}')
+    (tmp_path / "model.safetensors").touch()
+    return tmp_path
+
+
+def folder_findings(
+    folder: Path, runtime: str = "torch", trust: bool | None = None, **model: Any
+) -> list[tuple[tuple[Any, ...], str]]:
+    source = {"huggingface": str(folder)} | ({} if trust is None else {"trust": trust})
+    return list(check_models({"a": Model(**LANGUAGE | {"sources": {runtime: source}} | model)}))
+
+
+@pytest.mark.parametrize("runtime", ["torch", "tensorflow", "mindspore"])
+def test_a_llama_folder_is_for_every_framework(folder: Path, runtime: str) -> None:
+    assert folder_findings(folder, runtime) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "path", "reason"),
+    [
+        (
+            '{"model_type": "gpt2"}',
+            {"runtime": "tensorflow"},
+            "huggingface",
+            "generation by a 'gpt2'; allowed",
+        ),
+        ('{"auto_map": {"AutoModel": "x.Y"}}', {}, "huggingface", "brings code of its own; set trust: true"),
+        ("nonsense", {}, "huggingface", "config.json that is not JSON"),
+        ("{}", {"task": "features"}, "task", "allowed for a Hugging Face folder: generation, embedding"),
+        ("{}", {"data": "digits"}, "data", "allowed for generation: python-topics, python-help, or a .npz"),
+        ("{}", {"training": {}}, "training", "yours brings its own weights"),
+    ],
+)
+def test_a_folder_is_used_for_what_it_is(
+    folder: Path, config: str, model: dict[str, Any], path: str, reason: str
+) -> None:
+    (folder / "config.json").write_text(config)
+    ((found, text),) = folder_findings(folder, **model)
+    assert found[-1] == path
+    assert reason in text
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    ((_, text),) = folder_findings(tmp_path / "absent")
+    assert "absent: has no config.json" in text
+
+
+def test_pickled_weights_are_refused_unless_they_are_trusted(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    ((_, text),) = folder_findings(folder)
+    assert "weights that are pickles run code when they are read; convert them, or set trust: true" in text
+    assert folder_findings(folder, trust=True) == []
+
+
+def test_trust_is_for_folders_alone() -> None:
+    sources = {"torch": {"zoo": "smollm2", "trust": True}}
+    ((path, text),) = check_models({"a": Model(**LANGUAGE, sources=sources)})
+    assert path == ("a", "sources", "torch", "trust")
+    assert "is for a Hugging Face folder" in text
+
+
+def test_a_callable_does_not_generate() -> None:
+    ((_, text),) = check_models({"a": Model(**LANGUAGE, sources={"torch": {"callable": "a:b"}})})
+    assert "allowed for generation: a zoo model, or a Hugging Face folder" in text
+
+
+def context_findings(model: dict[str, Any], **lengths: int) -> list[str]:
+    config = Config(matrix={"models": ["a"], "devices": ["cpu"]}, measurement={"generation": [{}, lengths]})
+    return [text for _, text in check_config(config, DEVICES, {"a": Model(**model)})]
+
+
+def test_prompt_and_output_fit_into_the_context(folder: Path) -> None:
+    ours = LANGUAGE | {"sources": {"torch": {"zoo": "smollm2"}}}
+    theirs = LANGUAGE | {"sources": {"torch": {"huggingface": str(folder)}}}
+    assert context_findings(ours, prompt_tokens=8000, output_tokens=192) == []
+    assert context_findings(ours, prompt_tokens=8000, output_tokens=193) == [
+        "is 8000 + 193 tokens; allowed for a: 8192, its context"
+    ]
+    assert context_findings(theirs, prompt_tokens=500, output_tokens=13) == [
+        "is 500 + 13 tokens; allowed for a: 512, its context"
+    ]
+    assert context_findings(MODEL, prompt_tokens=500_000) == []
+
+
+@pytest.mark.parametrize("scenario", ["single_stream", "generate-128-32"])
+def test_an_exclusion_by_scenario_finds_what_is_measured(scenario: str) -> None:
+    excluded = {"exclude": [{"scenario": scenario, "batch_size": 1}]}
+    assert config_findings(excluded) == []
+
+
+def test_an_exclusion_by_a_scenario_that_is_not_measured_excludes_nothing() -> None:
+    ((path, text),) = config_findings({"exclude": [{"scenario": "generate-1-1"}]})
+    assert path == ("matrix", "exclude", 0)
+    assert "generate-1-1" in text

@@ -204,3 +204,54 @@ def test_a_model_is_prepared_where_its_reference_can_be_made(sources, environmen
 )
 def test_data_lie_where_they_are_or_are_made_into_arrays(data, files):
     assert data_files("net", data) == files
+
+
+LANGUAGE = {
+    "smollm": {"task": "generation", "data": "python-topics", "sources": {"torch": {"zoo": "smollm2"}}}
+}
+
+
+def test_language_models_have_scenarios_of_their_own_and_others_have_not():
+    plan = make_plan(
+        models=LANGUAGE,
+        matrix={"models": ["net", "smollm"], "devices": ["cpu"], "runtimes": ["torch"]},
+        measurement={
+            "scenarios": ["single_stream", "offline"],
+            "generation": [{}, {"prompt_tokens": 512, "output_tokens": 64}],
+        },
+    )
+    found = [(cell.model, cell.scenario) for cell in plan.cells]
+    assert found == [
+        ("net", "single_stream"),
+        ("net", "offline"),
+        ("smollm", "generate-128-32"),
+        ("smollm", "generate-512-64"),
+    ]
+    assert plan.cells[3].path == "cpu/torch/smollm/baseline/generate-512-64"
+
+
+def test_another_length_leaves_the_jobs_of_the_first_as_they_are():
+    def job(*lengths):
+        measurement = {"generation": [{"output_tokens": length} for length in lengths]}
+        plan = make_plan(
+            models=LANGUAGE,
+            matrix={"models": ["smollm"], "devices": ["cpu"], "runtimes": ["torch"]},
+            measurement=measurement,
+        )
+        return plan.job(plan.cells[0], 0)
+
+    assert job(32) == job(32, 64)
+
+
+def test_an_exclusion_may_name_a_length():
+    plan = make_plan(
+        models=LANGUAGE,
+        matrix={
+            "models": ["smollm"],
+            "devices": ["cpu"],
+            "runtimes": ["torch"],
+            "exclude": [{"scenario": "generate-512-64"}],
+        },
+        measurement={"generation": [{}, {"prompt_tokens": 512, "output_tokens": 64}]},
+    )
+    assert [c.status for c in plan.combinations] == ["", "skipped"]
