@@ -210,7 +210,7 @@ def test_devices_are_checked(tmp_path: Path, path: tuple[str | int, ...], value:
     [
         (
             {"pass": "prun"},
-            "x.passes[0].pass is 'prun'; allowed: cast, prune, quantize_dynamic; did you mean",
+            "x.passes[0].pass is 'prun'; allowed: cast, prune, quantize_dynamic, threads; did you mean",
         ),
         ({"amount": 0.5}, "x.passes[0] lacks `pass`"),
         ({"pass": "prune"}, "x.passes[0] lacks `amount` (share of the weights that become zero)"),

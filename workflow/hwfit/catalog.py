@@ -13,11 +13,13 @@ class Pass:
 
     `artifact` passes rewrite the shared fp32 checkpoint once, for every device and runtime.
     `session` passes act in the worker, on the loaded model, in the runtimes they name.
+    One that `keeps_outputs` changes how the model is computed, not what comes out.
     """
 
     kind: str
     runtimes: tuple[str, ...]
     module: str
+    keeps_outputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ RUNTIMES = {
     "onnxruntime": Runtime(accelerators=("cpu", "cuda", "npu", "xpu"), reads_onnx=True),
     "openvino": Runtime(accelerators=("cpu", "xpu", "intel-npu"), reads_onnx=True),
 }
+
+# What runs on a composite device: its members, each with a share of the batch.
+COMPOSITE = "composite"
+SPLIT = "split"
 
 READ_ONNX = tuple(name for name, runtime in RUNTIMES.items() if runtime.reads_onnx)
 FRAMEWORKS = tuple(name for name, runtime in RUNTIMES.items() if not runtime.reads_onnx)
@@ -79,6 +85,7 @@ ZOO = {
 
 PASSES = {
     "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
+    "threads": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.threads", keeps_outputs=True),
     "cast": Pass("session", (*FRAMEWORKS, "openvino"), "hwfit.worker.passes.cast"),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
 }

@@ -14,7 +14,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -75,7 +75,6 @@ class Bench:
         self.job = job
         self.alive = alive
         self.card = read_card(job.model_directory)
-        weights = job.weights_file
         started = time.perf_counter()
         runtime = runtimes.load(job.cell.runtime)
         described = runtime.describe(job.accelerator, job.index)
@@ -84,12 +83,13 @@ class Bench:
             runtimes.Request(
                 source=job.source,
                 task=job.task,
-                weights=weights,
+                weights=job.weights_directory if job.members else job.weights_files[0],
                 card=self.card,
                 accelerator=job.accelerator,
                 index=job.index,
                 passes=job.passes,
                 threads=job.threads,
+                members=job.members,
             )
         )
         self.load_s = time.perf_counter() - imported
@@ -169,7 +169,7 @@ class Bench:
             "load_s": self.load_s,
             "peak_memory_mb": peak_bytes / 1e6,
             "model_size_mb": self.model_size_bytes / 1e6,
-            "file_size_mb": file_size_mb(job.weights_file),
+            "file_size_mb": file_size_mb(job.weights_files),
             "parameters": self.card.get("parameters"),
             "nonzero_parameters": weights.get("nonzero_parameters", self.card.get("parameters")),
             "flops_per_sample": self.card.get("flops_per_sample"),
@@ -193,7 +193,8 @@ class Bench:
                 "attempts": [a.summary() for a in attempts],
             }
             | details
-            | series.details,
+            | series.details
+            | session.details(),
         )
 
     def attempt_until_undisturbed(self, scenario: Scenario) -> list[Attempt]:
@@ -216,7 +217,9 @@ class Bench:
             gc.collect()
             gc.disable()
             try:
-                with Conditions(self.reference_kernel, identity=identity) as conditions:
+                with Conditions(
+                    self.reference_kernel, identity=identity, processes=self.session.processes()
+                ) as conditions:
                     series = scenario.sample(rule)
             finally:
                 gc.enable()
@@ -304,7 +307,7 @@ class Bench:
             figures["relative_error"] = error = outputs.relative_error(got, reference)
             tolerance = self.card.get("tolerance")
             weights = read_card(self.job.weights_directory)
-            is_lossless = not self.job.passes and not weights.get("passes")
+            is_lossless = self.job.keeps_outputs and not weights.get("passes")
             if is_lossless and tolerance and error > tolerance:
                 raise Incorrect(
                     f"largest difference from the fp32 reference is {error:.2g} of its "
@@ -377,6 +380,9 @@ def write_samples(path: Path, attempts: list[np.ndarray]) -> None:
     write_bytes(path, content.getvalue())
 
 
-def file_size_mb(path: Path) -> float | None:
-    """The size of a file; None where there is none, as of a callable that brings its own weights."""
-    return path.stat().st_size / 1e6 if path.exists() else None
+def file_size_mb(paths: Iterable[Path]) -> float | None:
+    """The size of some files; None where one is not there, as of a callable that brings its own weights."""
+    found = set(paths)
+    if not all(path.exists() for path in found):
+        return None
+    return sum(path.stat().st_size for path in found) / 1e6
