@@ -93,7 +93,7 @@ def allowed(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
 
 
 def _allowed_list(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    least = ", at least one" if node.get("minItems") else ""
+    least = {0: "", 1: ", at least one", 2: ", at least two"}[node.get("minItems", 0)]
     repeats = ", none twice" if node.get("uniqueItems") else ""
     each = allowed(root, node["items"])
     if each.startswith("a mapping"):

@@ -70,16 +70,14 @@ def unite_inventories(device: str, members: Sequence[Member], files: Sequence[Pa
     united = probe | {"device": device, "sensors": sensors, "runtimes": {}, "peaks": {}}
     if probe["status"] != "ok":
         return united
-    split: dict[str, Any] = {"status": "ok", "reason": ""}
     for (name, _), state in zip(members, taken, strict=True):
         if state.get("status") != "ok":
-            reason = f"member {name}: {state.get('reason', 'no inventory')}"
-            return united | {
-                "runtimes": {SPLIT: {"status": state.get("status", "crashed"), "reason": reason}}
-            }
-    split["runtime_version"] = " + ".join(
+            status, reason = state.get("status", "crashed"), state.get("reason", "no inventory")
+            return united | {"runtimes": {SPLIT: {"status": status, "reason": f"member {name}: {reason}"}}}
+    versions = (
         f"{runtime} {state['runtime_version']}" for (_, runtime), state in zip(members, taken, strict=True)
     )
+    split = {"status": "ok", "reason": "", "runtime_version": " + ".join(versions)}
     peaks = [inventory["peaks"].get("matmul_float32_gflops") for inventory in inventories]
     whole = {} if None in peaks else {"matmul_float32_gflops": sum(peaks)}
     return united | {"runtimes": {SPLIT: split}, "peaks": whole}

@@ -46,7 +46,7 @@ ERRORS: dict[str, type[Exception]] = {
 
 
 class MemberLost(SystemExit):
-    """A member's process is gone. So this one ends, and the supervisor takes its last words for the reason."""
+    """A member's process is gone: this one ends too, and its last words become the reason."""
 
 
 class MemberProcess:
@@ -242,10 +242,7 @@ class SplitSession(Session):
         if None in told.values():
             return None
         known = [share for share, _ in told.values() if share is not None]
-        elsewhere = {
-            f"{device}: {name}": n for device, (_, found) in told.items() for name, n in found.items()
-        }
-        return Placement(min(known, default=None), elsewhere)
+        return Placement(min(known, default=None), flat({d: elsewhere for d, (_, elsewhere) in told.items()}))
 
     def precisions(self) -> dict[str, int]:
         return flat(self.told("precisions"))
