@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from hwfit.records import write_json
+from hwfit.records import read_json, write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,6 +68,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     member = commands.add_parser("member", help="be one member of a composite (its request comes first)")
     member.add_argument("--channel", type=int, nargs=3, required=True, help="file descriptors")
+
+    layers = commands.add_parser("layers", help="time the blocks of a torch model")
+    layers.add_argument("--member", required=True, help="JSON: as a composite's job has it")
+    layers.add_argument("--model-directory", type=Path, required=True)
+    layers.add_argument("--batch-size", type=int, required=True)
+    layers.add_argument("--seconds", type=float, default=3.0)
+    layers.add_argument("--output", type=Path, required=True)
+
+    link = commands.add_parser("link", help="time what goes from one process to another")
+    link.add_argument("--probes", type=Path, nargs=2, required=True, help="of the two devices")
+    link.add_argument("--output", type=Path, required=True)
+
+    echo = commands.add_parser("echo", help="be the other end of a link")
+    echo.add_argument("--channel", type=int, nargs=3, required=True, help="file descriptors")
 
     peaks = commands.add_parser("peaks", help="be the worker that takes stock (JSON on stdout)")
     peaks.add_argument("--runtime", required=True)
@@ -150,6 +164,36 @@ def run_member(asked: argparse.Namespace) -> int:
     os._exit(0)
 
 
+def run_layers(asked: argparse.Namespace) -> int:
+    member = json.loads(asked.member)
+    if member.get("cores"):
+        # Before the framework is loaded, which counts the cores it finds.
+        os.sched_setaffinity(0, member["cores"])
+    from hwfit.worker.layer_times import measure_layers
+    from hwfit.worker.lock import device_lock, locks_of
+
+    with device_lock(*locks_of(read_json(member["probe_file"]))):
+        write_json(
+            asked.output, measure_layers(member, asked.model_directory, asked.batch_size, asked.seconds)
+        )
+    return 0
+
+
+def run_link(asked: argparse.Namespace) -> int:
+    from hwfit.worker.link import measure_link
+
+    write_json(asked.output, measure_link(asked.probes))
+    return 0
+
+
+def run_echo(asked: argparse.Namespace) -> int:
+    from hwfit.worker.exchange import Channel
+    from hwfit.worker.link import echo
+
+    echo(Channel(*asked.channel))
+    return 0
+
+
 def run_peaks(asked: argparse.Namespace) -> int:
     from hwfit.worker.inventory import measure_peaks
 
@@ -169,6 +213,9 @@ COMMANDS = {
     "supervise": run_supervise,
     "profile": run_profile,
     "member": run_member,
+    "layers": run_layers,
+    "link": run_link,
+    "echo": run_echo,
     "peaks": run_peaks,
 }
 
