@@ -49,6 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--output", type=Path, required=True)
     track.add_argument("--report", type=Path, required=True)
 
+    pipeline = commands.add_parser("pipeline", help="say whether to cut a model in two, from layer times")
+    pipeline.add_argument("--plan", type=Path, default=Path("results/plan.json"))
+    pipeline.add_argument("--model", required=True)
+    pipeline.add_argument("--devices", nargs=2, required=True, help="two that run torch, of this study")
+    pipeline.add_argument("--batch-size", type=int, default=1)
+    pipeline.add_argument("--seconds", type=float, default=3.0, help="of timed calls on each device")
+    pipeline.add_argument("--output", type=Path, help="stdout where absent")
+
     commands.add_parser("show", help="print the recommendation")
     commands.add_parser("retry", help="forget what may go away by itself, so that the next run tries again")
 
@@ -101,6 +109,26 @@ def run_confirm(asked: argparse.Namespace) -> int:
     plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
     contenders = read_json(asked.contenders).get(asked.device, [])
     write_json(asked.output, {"device": asked.device, "contenders": confirm(plan, contenders)})
+    return 0
+
+
+def run_pipeline(asked: argparse.Namespace) -> int:
+    import json
+
+    from hwfit.config import Study
+    from hwfit.matrix import Plan
+    from hwfit.pipeline_trial import PipelineError, measure_and_judge
+
+    plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
+    try:
+        found = measure_and_judge(plan, asked.model, asked.devices, asked.batch_size, asked.seconds)
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if asked.output:
+        write_json(asked.output, found)
+    else:
+        json.dump(found, sys.stdout, indent=2)
     return 0
 
 
@@ -203,6 +231,7 @@ COMMANDS = {
     "nominate": run_nominate,
     "confirm": run_confirm,
     "decide": run_decide,
+    "pipeline": run_pipeline,
     "report": run_report,
     "track": run_track,
     "show": run_show,

@@ -14,11 +14,13 @@ class Pass:
 
     `artifact` passes rewrite the shared fp32 checkpoint once, for every device and runtime.
     `session` passes act in the worker, on the loaded model, in the runtimes they name.
+    One that `keeps_outputs` changes how the model is computed, not what comes out.
     """
 
     kind: str
     runtimes: tuple[str, ...]
     module: str
+    keeps_outputs: bool = False
     is_for_generation: bool = True
 
 
@@ -53,6 +55,10 @@ RUNTIMES = {
     "onnxruntime": Runtime(accelerators=("cpu", "cuda", "npu", "xpu"), reads_onnx=True),
     "openvino": Runtime(accelerators=("cpu", "xpu", "intel-npu"), reads_onnx=True),
 }
+
+# What runs on a composite device: its members, each with a share of the batch.
+COMPOSITE = "composite"
+SPLIT = "split"
 
 READ_ONNX = tuple(name for name, runtime in RUNTIMES.items() if runtime.reads_onnx)
 FRAMEWORKS = tuple(name for name, runtime in RUNTIMES.items() if not runtime.reads_onnx)
@@ -97,10 +103,11 @@ ZOO = {
 
 PASSES = {
     "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
+    "threads": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.threads", keeps_outputs=True),
     "cast": Pass("session", (*FRAMEWORKS, "openvino"), "hwfit.worker.passes.cast"),
-    "channels_last": Pass("session", ("torch",), "hwfit.worker.passes.channels_last", False),
-    "compile": Pass("session", ("torch", "tensorflow"), "hwfit.worker.passes.compile", False),
-    "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager", False),
+    "channels_last": Pass("session", ("torch",), "hwfit.worker.passes.channels_last", True, False),
+    "compile": Pass("session", ("torch", "tensorflow"), "hwfit.worker.passes.compile", True, False),
+    "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager", True, False),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
 }
 

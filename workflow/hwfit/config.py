@@ -20,6 +20,7 @@ from hwfit.config_errors import ConfigError, display, shown
 from hwfit.key_path import KeyPath
 from hwfit.sections import (
     Cast,
+    Composite,
     Config,
     Constraints,
     Decision,
@@ -42,6 +43,7 @@ from hwfit.yaml_source import MAX_DEPTH, YamlSource, read_yaml, require_readable
 
 __all__ = [
     "Cast",
+    "Composite",
     "Config",
     "ConfigError",
     "Constraints",

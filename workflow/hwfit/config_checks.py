@@ -17,7 +17,19 @@ from hwfit.config_errors import nearest, shown, written
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
-from hwfit.sections import Config, Device, Exclusion, Matrix, Measurement, Model, Optimization, Source
+from hwfit.sections import (
+    Composite,
+    Config,
+    Device,
+    Exclusion,
+    Matrix,
+    Measurement,
+    Member,
+    Model,
+    Optimization,
+    Source,
+    price_per_hour,
+)
 
 # The keys of a source, of which it has one.
 SOURCES = ("zoo", "callable", "onnx", "export", "huggingface")
@@ -125,9 +137,14 @@ def _check_folder(name: str, model: Model, runtime: str, source: Source) -> Iter
         yield (name, "data"), f"is {shown(model.data)}; allowed for generation: {choices}, or a .npz file"
 
 
-def check_devices(devices: Mapping[str, Device]) -> Iterator[Finding]:
-    """A device's runtimes can drive its accelerator."""
+def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding]:
+    """A device's runtimes can drive its accelerator; a composite's members can work side by side."""
     for name, device in devices.items():
+        if isinstance(device, Composite):
+            yield from _check_members(name, device, devices)
+            continue
+        if device.cores and device.accelerator != "cpu":
+            yield (name, "cores"), f"is for the accelerator cpu, and this is {device.accelerator}"
         for runtime in device.runtimes:
             accelerators = catalog.RUNTIMES[runtime].accelerators
             if device.accelerator not in accelerators:
@@ -138,6 +155,44 @@ def check_devices(devices: Mapping[str, Device]) -> Iterator[Finding]:
                     f"cannot drive the accelerator {device.accelerator}; allowed there: {', '.join(able)}"
                 )
                 yield (name, "runtimes", runtime), message
+
+
+def _check_members(
+    name: str, composite: Composite, devices: Mapping[str, Device | Composite]
+) -> Iterator[Finding]:
+    """Each member is one device with one runtime, and no two of them share a chip or a core."""
+    members: list[tuple[str, Device]] = []
+    for index, entry in enumerate(composite.members):
+        path: KeyPath = (name, "members", index)
+        member = Member(device=entry) if isinstance(entry, str) else entry
+        device = devices[member.device]
+        if isinstance(device, Composite):
+            yield path, f"is {shown(member.device)}, a composite itself; name its members"
+            continue
+        listed = ", ".join(device.runtimes)
+        if member.runtime is None and len(device.runtimes) > 1:
+            advice = f"write {{device: {member.device}, runtime: {next(iter(device.runtimes))}}}, or another"
+            yield path, f"is {shown(member.device)}, which lists the runtimes {listed}; {advice}"
+        elif member.runtime and member.runtime not in device.runtimes:
+            said = f"is {shown(member.runtime)}, which device {shown(member.device)} does not list"
+            yield (*path, "runtime"), f"{said}; it lists: {listed}"
+        for other, before in members:
+            shared = _shared_hardware(device, before)
+            if shared:
+                yield path, f"is {shown(member.device)}, which shares {shared} with {shown(other)}"
+        members.append((member.device, device))
+
+
+def _shared_hardware(one: Device, other: Device) -> str:
+    """What two devices both run on, in words; empty where they can work side by side."""
+    if one.accelerator != other.accelerator:
+        return ""
+    if one.accelerator != "cpu":
+        return f"{one.accelerator} {one.index}" if one.index == other.index else ""
+    if not one.cores or not other.cores:
+        return "the cores of the host; give each its own `cores`"
+    both = sorted(set(one.cores) & set(other.cores))
+    return f"core {', '.join(map(str, both))}" if both else ""
 
 
 def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[Finding]:
@@ -179,7 +234,9 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
 
 
 def check_config(
-    config: Config, devices: Mapping[str, Device] | None, models: Mapping[str, Model] | None = None
+    config: Config,
+    devices: Mapping[str, Device | Composite] | None,
+    models: Mapping[str, Model] | None = None,
 ) -> Iterator[Finding]:
     """Times are in order, and the matrix combines and excludes what exists.
 
@@ -223,7 +280,7 @@ def check_config(
         yield ("matrix",), "excludes every combination; allowed: at least one that remains"
     if config.decision.objective == "cost":
         used = sorted({name for matrix in config.matrices for name in matrix.devices})
-        if not any(devices[name].price_per_hour for name in used):
+        if not any(price_per_hour(devices, name) for name in used):
             message = f"is 'cost', but none of {', '.join(used)} has a price_per_hour in devices.yaml"
             yield ("decision", "objective"), message
 
@@ -269,7 +326,9 @@ def _check_uri(uri: str) -> Iterator[Finding]:
         yield ("tracking", "uri"), f"{shown(uri)} {message}; a password's special characters need %-encoding"
 
 
-def _check_runtimes(path: KeyPath, matrix: Matrix, devices: Mapping[str, Device]) -> Iterator[Finding]:
+def _check_runtimes(
+    path: KeyPath, matrix: Matrix, devices: Mapping[str, Device | Composite]
+) -> Iterator[Finding]:
     for index, runtime in enumerate(matrix.runtimes or []):
         for device in matrix.devices:
             listed = devices[device].runtimes
@@ -283,7 +342,7 @@ def _check_runtimes(path: KeyPath, matrix: Matrix, devices: Mapping[str, Device]
 
 
 def _combinations(
-    matrix: Matrix, devices: Mapping[str, Device], measurement: Measurement
+    matrix: Matrix, devices: Mapping[str, Device | Composite], measurement: Measurement
 ) -> Iterator[dict[str, Any]]:
     # Whichever of the two kinds a model has: that an exclusion's name exists is enough here.
     scenarios = [*measurement.scenarios, *(lengths.scenario for lengths in measurement.generation)]

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from hwfit.catalog import PASSES, READ_ONNX, RUNTIMES
+from hwfit.catalog import COMPOSITE, PASSES, READ_ONNX, RUNTIMES
 from hwfit.config import Exclusion, Matrix, Study
 from hwfit.config_errors import mask_credentials
 from hwfit.input_sections import data_kind
 from hwfit.records import Cell, fingerprint, profile_path
+from hwfit.sections import Device, members_of
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
@@ -84,7 +85,14 @@ class Plan:
 
     def obstacle(self, cell: Cell) -> tuple[str, str] | None:
         """The status and the reason for which a cell cannot be measured, as far as the config tells."""
+        for member in self.member_cells(cell):
+            if found := self.obstacle(member):
+                return found[0], f"member {member.device}: {found[1]}"
         device = self.study.devices[cell.device]
+        if not isinstance(device, Device):
+            if self.study.models[cell.model].task == "generation":
+                return "unsupported", "the requests of a language model are not split over devices"
+            return None
         if cell.runtime not in device.runtimes:
             return "unsupported", f"devices.yaml lists no {cell.runtime} for {cell.device}"
         if device.accelerator not in RUNTIMES[cell.runtime].accelerators:
@@ -102,6 +110,11 @@ class Plan:
             if PASSES[step.name].kind == "artifact" and own and cell.runtime != "torch":
                 return "unsupported", f"{step.name} rewrites the checkpoint; {own} has its own weights"
         return None
+
+    def member_cells(self, cell: Cell) -> list[Cell]:
+        """A composite's cell as each of its members runs it; none for a device with a chip of its own."""
+        members = members_of(self.study.devices, cell.device)
+        return [replace(cell, device=device, runtime=runtime) for device, runtime in members]
 
     @cached_property
     def batch_sizes(self) -> dict[Cell, dict[int, str]]:
@@ -127,6 +140,19 @@ class Plan:
         return sorted({cell.device for cell in self.cells})
 
     @cached_property
+    def composites(self) -> dict[str, list[tuple[str, str]]]:
+        """Of these devices the composites, with their members as (device, runtime)."""
+        members = {device: members_of(self.study.devices, device) for device in self.devices}
+        return {device: found for device, found in members.items() if found}
+
+    @cached_property
+    def hardware(self) -> dict[str, Device]:
+        """The devices with a chip of their own that are measured, or are members of what is measured."""
+        members = {device for found in self.composites.values() for device, _ in found}
+        names = sorted((set(self.devices) - set(self.composites)) | members)
+        return {name: device for name in names if isinstance(device := self.study.devices[name], Device)}
+
+    @cached_property
     def models(self) -> list[str]:
         """The models that have something to measure."""
         return sorted({cell.model for cell in self.cells})
@@ -137,8 +163,17 @@ class Plan:
         return sorted(set().union(*sizes))
 
     def environment(self, device: str, runtime: str) -> str:
-        """The name of the environment in which a runtime drives a device."""
-        return self.study.devices[device].runtimes[runtime]
+        """The name of the environment in which a runtime drives a device: of a composite, its first member's.
+
+        What hands out a composite's batches needs no framework; each member has an environment of its own.
+        """
+        first, *_ = [*members_of(self.study.devices, device), (device, runtime)]
+        return self.study.devices[first[0]].runtimes[first[1]]
+
+    def environment_files(self, device: str, runtime: str) -> list[str]:
+        """What is known of the environments that a target needs: one, or one a member."""
+        used = members_of(self.study.devices, device) or [(device, runtime)]
+        return list(dict.fromkeys(environment_file(self.environment(*each)) for each in used))
 
     def prepare_environment(self, model: str) -> str:
         """The environment that makes a model's checkpoint and reference: a CPU's, since an accelerator may
@@ -147,9 +182,9 @@ class Plan:
         wanted = self.prepare_runtime(model)
         candidates = [
             environment
-            for device in self.devices
-            for runtime, environment in self.study.devices[device].runtimes.items()
-            if runtime == wanted and self.study.devices[device].accelerator == "cpu"
+            for device in self.hardware.values()
+            for runtime, environment in device.runtimes.items()
+            if runtime == wanted and device.accelerator == "cpu"
         ]
         return min(candidates, default=FALLBACK_PREPARE_ENVIRONMENT.format(wanted))
 
@@ -169,7 +204,7 @@ class Plan:
     def environments(self) -> dict[str, list[str]]:
         """Every environment that is wanted, with the devices that use it; none: wanted whatever there is."""
         users: dict[str, set[str]] = {}
-        for device in self.devices:
+        for device in self.hardware:
             for runtime in self.runtimes_of(device):
                 users.setdefault(self.environment(device, runtime), set()).add(device)
         for model in self.models:
@@ -177,8 +212,10 @@ class Plan:
         return {name: sorted(devices) for name, devices in sorted(users.items())}
 
     def runtimes_of(self, device: str) -> list[str]:
-        """The runtimes that the matrix measures on a device."""
-        return sorted({cell.runtime for cell in self.cells if cell.device == device})
+        """The runtimes that the matrix measures on a device, by itself or as a member."""
+        alone = {cell.runtime for cell in self.cells if cell.device == device}
+        members = (member for found in self.composites.values() for member in found)
+        return sorted(alone | {runtime for name, runtime in members if name == device})
 
     def session_passes(self, optimization: str) -> list[dict[str, Any]]:
         """The passes that the worker applies, as plain data."""
@@ -205,16 +242,17 @@ class Plan:
         return {name: passes for name, passes in named.items() if name}
 
     def weights_directory(self, cell: Cell) -> str:
-        """Where the weights that a cell runs lie."""
-        return weights_directory(cell.model, self.artifact(cell.optimization), cell.runtime)
+        """Where the weights that a cell runs lie; of a composite's, those of its first member."""
+        first, *_ = [*self.member_cells(cell), cell]
+        return weights_directory(first.model, self.artifact(first.optimization), first.runtime)
 
     def job(self, cell: Cell, round: int, batch_sizes: Iterable[int] | None = None) -> dict[str, Any]:
         """What a supervisor needs to measure a cell once (see `hwfit.worker.job`).
 
         Without `batch_sizes` it is the first look: all of the target's, those that this cell lacks marked.
         """
-        device = self.study.devices[cell.device]
         model = self.study.models[cell.model]
+        members = self.member_cells(cell)
         measurement = self.study.config.measurement
         sizes = self.rectangle(cell.device, cell.runtime) if batch_sizes is None else sorted(batch_sizes)
         reasons = {size: self.batch_sizes[cell].get(size, NOT_IN_MATRIX) for size in sizes}
@@ -223,14 +261,9 @@ class Plan:
             "cell": asdict(cell),
             "round": round,
             "task": model.task,
-            "source": model.sources[cell.runtime].model_dump(mode="json", exclude_none=True),
             "passes": self.session_passes(cell.optimization),
             "batch_sizes": sizes,
             "excluded": {str(size): reason for size, reason in reasons.items() if reason},
-            "accelerator": device.accelerator,
-            "index": device.index,
-            "threads": device.threads,
-            "memory_limit_mb": device.memory_limit_mb,
             "measurement": measurement.model_dump(
                 mode="json",
                 include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds", "repeats"}
@@ -238,10 +271,47 @@ class Plan:
             ),
             "profiles": PROFILES,
             "model_directory": model_directory(cell.model),
+            **(self.composite_of(members) if members else self.place_of(cell)),
             "weights_directory": self.weights_directory(cell),
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
         } | ({"limits_ms": self.latency_limits()} if is_server else {})
+
+    def place_of(self, cell: Cell) -> dict[str, Any]:
+        """The part of a job that says where a cell is run, and from which source."""
+        device = self.hardware[cell.device]
+        # Not every runtime counts the cores that it is kept on.
+        threads = device.threads or (len(device.cores) if device.cores else None)
+        return {
+            "source": self.study.models[cell.model]
+            .sources[cell.runtime]
+            .model_dump(mode="json", exclude_none=True),
+            "accelerator": device.accelerator,
+            "index": device.index,
+            "threads": threads,
+            "memory_limit_mb": device.memory_limit_mb,
+        } | ({"cores": device.cores} if device.cores else {})
+
+    def composite_of(self, members: Iterable[Cell]) -> dict[str, Any]:
+        """The same of a composite: nothing of its own, and each member's."""
+        return {
+            "source": {},
+            "accelerator": COMPOSITE,
+            "index": 0,
+            "threads": None,
+            "memory_limit_mb": None,
+            "members": [
+                {
+                    "device": member.device,
+                    "runtime": member.runtime,
+                    "weights_directory": self.weights_directory(member),
+                    "environment_file": environment_file(self.environment(member.device, member.runtime)),
+                    "probe_file": probe_file(member.device),
+                }
+                | self.place_of(member)
+                for member in members
+            ],
+        }
 
     def latency_limits(self) -> dict[str, float]:
         """The limits on percentiles of the latency in ms, by percentile."""
@@ -301,9 +371,15 @@ class Plan:
         """The ONNX files that a model's sources name."""
         return sorted({source.onnx for source in self.study.models[model].sources.values() if source.onnx})
 
-    def weights_card(self, device: str, runtime: str) -> Callable[[Any], str]:
-        """The card of the checkpoint that a target's cell runs."""
-        return lambda wildcards: f"{self.weights_directory(cell_of(device, runtime, wildcards))}/card.json"
+    def weights_cards(self, device: str, runtime: str) -> Callable[[Any], list[str]]:
+        """The cards of the checkpoints that a target's cell runs: one, or one a member."""
+
+        def cards(wildcards: Any) -> list[str]:
+            cell = cell_of(device, runtime, wildcards)
+            directories = (self.weights_directory(each) for each in self.member_cells(cell) or [cell])
+            return [f"{directory}/card.json" for directory in dict.fromkeys(directories)]
+
+        return cards
 
     def job_of(self, device: str, runtime: str) -> Callable[[Any], str]:
         """The job of a target's cell, as JSON."""

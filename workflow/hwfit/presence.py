@@ -5,17 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hwfit.config import Model
 from hwfit.records import fingerprint
 
 
-def presence(accelerator: str, index: int) -> str:
+def presence(accelerator: str, index: int, cores: Sequence[int] | None = None) -> str:
     """Changes when the device is plugged in, taken out, or exchanged."""
     command = [sys.executable, "-m", "hwfit.worker", "probe", "--accelerator", accelerator]
     done = subprocess.run(
-        [*command, "--index", str(index)],
+        [*command, "--index", str(index), "--cores", *map(str, cores or [])],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[1],
         text=True,

@@ -62,9 +62,11 @@ def _sections(root: Mapping[str, Any], node: Mapping[str, Any], path: str) -> It
             yield from _sections(root, {"$ref": target}, f"{path} with {key}: {name}")
     elif alternatives := node.get("oneOf") or node.get("anyOf"):
         # The one mapping of the matrix is described by the list of them.
-        described = [choice for choice in alternatives if _holds_sections(choice)][:1]
-        for choice in described:
-            yield from _sections(root, choice, path)
+        described = [choice for choice in alternatives if _holds_sections(choice)]
+        for number, choice in enumerate(described):
+            # A second kind of mapping is told apart by the key that it must have.
+            kind = f" with {schemas.target(root, choice)['required'][0]}" if number else ""
+            yield from _sections(root, choice, path + kind)
     elif "items" in node:
         yield from _sections(root, node["items"], f"{path}[]")
     elif isinstance(entries := node.get("additionalProperties"), Mapping):

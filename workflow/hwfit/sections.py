@@ -6,7 +6,8 @@ messages about wrong values too. `hwfit.config` reads files with them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
@@ -26,6 +27,7 @@ RuntimeName = Annotated[str, OneOf(tuple(catalog.RUNTIMES))]
 ModelName = Annotated[str, Defined("models")]
 DeviceName = Annotated[str, Defined("devices")]
 OptimizationName = Annotated[str, Defined("optimizations")]
+Core = Annotated[int, Field(ge=0, le=65535)]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
@@ -142,7 +144,13 @@ class Device(Section):
         Field(description="each runtime with its environment: a name in envs/, without .txt")
     )
     threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        default=None, description="compute threads of a runtime; each runtime's own default where absent"
+        default=None,
+        description="compute threads of a runtime; each runtime's own default where absent, and as many as "
+        "`cores` where those are given",
+    )
+    cores: Annotated[list[Core], Field(min_length=1), Unique()] | None = Field(
+        default=None,
+        description="of a cpu: the cores that a worker is kept on, as the kernel counts them; absent: all",
     )
     memory_limit_mb: Positive | None = Field(
         default=None, description="a worker's limit of private memory, MB; none where absent"
@@ -150,6 +158,84 @@ class Device(Section):
     price_per_hour: Positive | None = Field(
         default=None, description="what the device costs, US dollars an hour"
     )
+
+
+class Member(Section):
+    """One part of a composite device."""
+
+    device: DeviceName = Field(description="a device of this file, with an accelerator of its own")
+    runtime: RuntimeName | None = Field(
+        default=None, description="what runs there; absent: the only runtime that the device lists"
+    )
+
+
+MemberOrName = Annotated[
+    Annotated[DeviceName, Tag("text")] | Annotated[Member, Tag("mapping")],
+    Discriminator(lambda value: "mapping" if isinstance(value, (Mapping, Member)) else "text"),
+]
+
+
+class Composite(Section):
+    """Several devices at work on one batch: each takes a share in proportion to its measured speed."""
+
+    members: Annotated[list[MemberOrName], Field(min_length=2, max_length=64), Unique()] = Field(
+        description="the devices, two or more, each by its name or with a runtime"
+    )
+    price_per_hour: Positive | None = Field(
+        default=None,
+        description="what they cost together, US dollars an hour; the sum of the members' where absent",
+    )
+
+    @property
+    def accelerator(self) -> str:
+        """No chip of its own."""
+        return catalog.COMPOSITE
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """What runs on it; the environment is that of its first member."""
+        return {catalog.SPLIT: ""}
+
+
+DeviceOrComposite = Annotated[
+    Annotated[Device, Tag("device")] | Annotated[Composite, Tag("composite")],
+    Discriminator(lambda value: "composite" if is_composite(value) else "device"),
+]
+
+
+def is_composite(value: Any) -> bool:
+    """Whether an entry of devices.yaml, as it was written or read, is of a composite."""
+    return isinstance(value, Composite) or (isinstance(value, Mapping) and "members" in value)
+
+
+def members_of(devices: Mapping[str, Device | Composite], name: str) -> list[tuple[str, str]]:
+    """The members of a composite as (device, runtime); empty for a device with a chip of its own.
+
+    Where a member says no runtime, it is the first that its device lists (`config_checks` sees to it
+    that it is the only one).
+    """
+    found = []
+    device = devices[name]
+    for member in device.members if isinstance(device, Composite) else []:
+        asked = Member(device=member) if isinstance(member, str) else member
+        found.append((asked.device, asked.runtime or next(iter(devices[asked.device].runtimes))))
+    return found
+
+
+def price_per_hour(devices: Mapping[str, Device | Composite], name: str) -> float | None:
+    """US dollars an hour: a device's own, or the sum of its members' where all of them have one."""
+    own = devices[name].price_per_hour
+    prices = [devices[member].price_per_hour for member, _ in members_of(devices, name)]
+    if own or not prices or not all(prices):
+        return own
+    return float(sum(price for price in prices if price))
+
+
+class Threads(Section):
+    """Compute with so many threads, in place of what the device or the runtime would take."""
+
+    name: Literal["threads"] = Field(alias="pass", description="a session pass: every runtime")
+    count: Annotated[int, Field(ge=1, le=4096)] = Field(description="threads of one operator (intra-op)")
 
 
 class Cast(Section):
@@ -195,7 +281,9 @@ class Prune(Section):
     )
 
 
-Pass = Annotated[Cast | ChannelsLast | Compile | Eager | QuantizeDynamic | Prune, Field(discriminator="name")]
+Pass = Annotated[
+    Cast | ChannelsLast | Compile | Eager | QuantizeDynamic | Prune | Threads, Field(discriminator="name")
+]
 
 
 class Optimization(Section):
@@ -407,5 +495,5 @@ class Study(BaseModel):
 
     config: Config
     models: dict[Name, Model]
-    devices: dict[Name, Device]
+    devices: dict[Name, DeviceOrComposite]
     optimizations: dict[Name, Optimization]

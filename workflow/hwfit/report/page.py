@@ -20,6 +20,7 @@ from hwfit.records import COLUMNS
 from hwfit.report import charts, findings, numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
+from hwfit.report.splits import split_effects
 from hwfit.report.table import DERIVED, as_json, script_json, values_of
 from hwfit.report.verdicts import cards
 
@@ -75,7 +76,7 @@ def render(
         policy=content_security_policy(scripts),
         style=Markup(table_style() + package_file("report.css")),
         scripts=[Markup(script) for script in scripts],
-        data=Markup(script_json(page_data(rows, recommendation, words))),
+        data=Markup(script_json(page_data(rows, recommendation, plan, words))),
         provenance={
             name: recommendation.get(name) or "" for name in ("sweep", "hwfit_version", "generated_at")
         },
@@ -98,7 +99,9 @@ def render(
     )
 
 
-def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> dict[str, Any]:
+def page_data(
+    rows: pd.DataFrame, recommendation: Mapping[str, Any], plan: Mapping[str, Any], words: Language
+) -> dict[str, Any]:
     """What `report.js` reads."""
     shown = DEFAULT_COLUMNS + tuple(column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
     if rows["scenario"].nunique() == 1:
@@ -119,6 +122,7 @@ def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Lang
         "rows": as_json(rows),
         "charts": charts.build(rows, recommendation.get("constraints") or {}, words),
         "effects": findings.optimization_effects(rows, words),
+        "splits": split_effects(rows, plan, words),
         "words": words.section("browser")
         | {
             "statuses": words.section("statuses"),

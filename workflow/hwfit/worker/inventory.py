@@ -20,7 +20,7 @@ from hwfit.catalog import weights_file
 from hwfit.records import read_json
 from hwfit.worker import sampling
 from hwfit.worker.conditions import run_for
-from hwfit.worker.lock import device_lock
+from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.supervisor import environment_without_thread_counts
 
 PEAKS_LIMIT_S = 300
@@ -53,7 +53,7 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
     found = probe | {"device": device, "sensors": power_sensors(), "runtimes": {}, "peaks": {}}
     if probe["status"] != "ok":
         return found
-    with device_lock(probe["identity"]):
+    with device_lock(*locks_of(probe)):
         for runtime, file in environments.items():
             found["runtimes"][runtime] = ask_runtime(runtime, read_json(file), probe)
         # Round by round, as everything is measured.
@@ -77,6 +77,9 @@ def ask_runtime(
     command = [environment["python"], "-m", "hwfit.worker", "peaks", "--runtime", runtime]
     command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"]), *options]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    cores = probe.get("pinned_cores")
+    if cores:
+        command += ["--threads", str(len(cores))]
     try:
         done = subprocess.run(
             command,
@@ -84,6 +87,7 @@ def ask_runtime(
             text=True,
             timeout=PEAKS_LIMIT_S,
             env=environment_without_thread_counts() | paths | probe["environment"],
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
     except subprocess.TimeoutExpired:
         return {"status": "timeout", "reason": f"no answer within {PEAKS_LIMIT_S} s"}
@@ -94,7 +98,9 @@ def ask_runtime(
         return {"status": "crashed", "reason": said[-1]}
 
 
-def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bool = False) -> dict[str, Any]:
+def measure_peaks(
+    runtime: str, accelerator: str, index: int, reference_only: bool = False, threads: int | None = None
+) -> dict[str, Any]:
     """In a runtime's own Python: what it is, the fastest matrix product and copy, the reference model."""
     from hwfit.worker import runtimes
     from hwfit.worker.errors import Unsupported
@@ -105,7 +111,7 @@ def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bo
     except Unsupported as error:
         return {"status": "unsupported", "reason": str(error)}
     found = {"status": "ok", "reason": ""} | described
-    found["reference_ms"] = [reference_model_ms(runtime, module, accelerator, index)]
+    found["reference_ms"] = [reference_model_ms(runtime, module, accelerator, index, threads)]
     if reference_only:
         return found
     matmul, copy = module.peak_kernels(accelerator, index, MATRIX_SIZE, COPY_BYTES)
@@ -117,7 +123,9 @@ def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bo
     return found
 
 
-def reference_model_ms(name: str, module: Any, accelerator: str, index: int) -> float:
+def reference_model_ms(
+    name: str, module: Any, accelerator: str, index: int, threads: int | None = None
+) -> float:
     """The median time of the zoo's `mlp` with weights from a seed, by the runtime's own session, in ms."""
     from hwfit.worker.runtimes import Request
     from hwfit.worker.zoo import layers, mlp
@@ -136,7 +144,7 @@ def reference_model_ms(name: str, module: Any, accelerator: str, index: int) -> 
         weights = Path(directory) / weights_file(name)
         write_weights(arrays, weights)
         card = {"inputs": [{"name": "x", "dtype": "float32", "shape": list(mlp.INPUT_SHAPE)}]}
-        request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index)
+        request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index, threads=threads)
         session = module.open_session(request)
         batch = generator.standard_normal((REFERENCE_BATCH, *mlp.INPUT_SHAPE), np.float32)
         placed = session.place({"x": batch})

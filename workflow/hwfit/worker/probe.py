@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ class Absent(Exception):
     """The device is not there: the message says what was looked for, and where."""
 
 
-def probe(accelerator: str, index: int = 0) -> dict[str, Any]:
+def probe(accelerator: str, index: int = 0, cores: Sequence[int] = ()) -> dict[str, Any]:
     """Look for a device.
+
+    Parameters
+    ----------
+    cores : of a cpu, those that a worker is to be kept on; empty for all
 
     Returns
     -------
     {"status": "ok" or "unavailable", "reason", "accelerator", "index", "name", "identity",
     "memory_mb", "driver", "environment"}; `identity` names this very piece of hardware, `environment`
-    holds the variables that make a worker see it alone.
+    holds the variables that make a worker see it alone. With `cores` also "pinned_cores", and "locks":
+    the identities that are locked while it is measured.
     """
     found: dict[str, Any] = {
         "status": "ok",
@@ -43,7 +49,8 @@ def probe(accelerator: str, index: int = 0) -> dict[str, Any]:
         "environment": {},
     }
     try:
-        return found | PROBES[accelerator](index)
+        found |= PROBES[accelerator](index)
+        return found | some_cores(found, sorted(cores)) if cores else found
     except Absent as absent:
         return found | {"status": "unavailable", "reason": str(absent)}
 
@@ -61,6 +68,26 @@ def probe_cpu(index: int) -> dict[str, Any]:
         "driver": platform.release(),
         "cores": cores,
         "cpu_flags": flags,
+    }
+
+
+def some_cores(cpu: Mapping[str, Any], cores: list[int]) -> dict[str, Any]:
+    """What is different of a processor of which some cores are used. Raises Absent where one is not there.
+
+    Its lock is the whole processor's: halves share caches and memory, and would disturb each other.
+    """
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    lacking = [core for core in cores if core not in usable]
+    if lacking:
+        said = f"cores {', '.join(map(str, lacking))} are not among those that may be used"
+        raise Absent(f"{said}: {', '.join(map(str, sorted(usable))) or 'this system pins no process'}")
+    text = ", ".join(map(str, cores))
+    return {
+        "name": f"{cpu['name']}, of them {text}",
+        "identity": f"{cpu['identity']}:cores {text}",
+        "locks": [cpu["identity"]],
+        "cores": len(cores),
+        "pinned_cores": cores,
     }
 
 

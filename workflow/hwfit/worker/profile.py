@@ -14,7 +14,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -77,7 +77,6 @@ class Bench:
         self.job = job
         self.alive = alive
         self.card = read_card(job.model_directory)
-        weights = job.weights_file
         started = time.perf_counter()
         runtime = runtimes.load(job.cell.runtime)
         described = runtime.describe(job.accelerator, job.index)
@@ -86,13 +85,14 @@ class Bench:
             runtimes.Request(
                 source=job.source,
                 task=job.task,
-                weights=weights,
+                weights=job.weights_directory if job.members else job.weights_files[0],
                 card=self.card,
                 accelerator=job.accelerator,
                 index=job.index,
                 passes=job.passes,
                 threads=job.threads,
                 output_tokens=job.lengths[1] if job.lengths else None,
+                members=job.members,
             )
         )
         self.load_s = time.perf_counter() - imported
@@ -177,7 +177,7 @@ class Bench:
             "load_s": self.load_s,
             "peak_memory_mb": peak_bytes / 1e6,
             "model_size_mb": self.model_size_bytes / 1e6,
-            "file_size_mb": file_size_mb(job.weights_file),
+            "file_size_mb": file_size_mb(job.weights_files),
             "parameters": self.card.get("parameters"),
             "nonzero_parameters": weights.get("nonzero_parameters", self.card.get("parameters")),
             "flops_per_sample": self.card.get("flops_per_sample"),
@@ -203,7 +203,8 @@ class Bench:
             }
             | details
             | evaluation.details
-            | series.details,
+            | series.details
+            | session.details(),
         )
 
     def attempt_until_undisturbed(self, scenario: Scenario) -> list[Attempt]:
@@ -226,7 +227,9 @@ class Bench:
             gc.collect()
             gc.disable()
             try:
-                with Conditions(self.reference_kernel, identity=identity) as conditions:
+                with Conditions(
+                    self.reference_kernel, identity=identity, processes=self.session.processes()
+                ) as conditions:
                     series = scenario.sample(rule)
             finally:
                 gc.enable()
@@ -326,7 +329,7 @@ class Bench:
     @property
     def tolerance(self) -> float | None:
         """How far the outputs may be from the fp32 reference's; None where passes have changed the model."""
-        is_lossless = not self.job.passes and not read_card(self.job.weights_directory).get("passes")
+        is_lossless = self.job.keeps_outputs and not read_card(self.job.weights_directory).get("passes")
         return self.card.get("tolerance") if is_lossless else None
 
 
@@ -394,6 +397,9 @@ def write_samples(path: Path, attempts: list[np.ndarray], more: Mapping[str, np.
     write_bytes(path, content.getvalue())
 
 
-def file_size_mb(path: Path) -> float | None:
-    """The size of a file; None where there is none, as of a callable that brings its own weights."""
-    return path.stat().st_size / 1e6 if path.exists() else None
+def file_size_mb(paths: Iterable[Path]) -> float | None:
+    """The size of some files; None where one is not there, as of a callable that brings its own weights."""
+    found = set(paths)
+    if not all(path.exists() for path in found):
+        return None
+    return sum(path.stat().st_size for path in found) / 1e6

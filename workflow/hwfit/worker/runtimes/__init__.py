@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.worker.passes import threads
+
 Batch = Mapping[str, np.ndarray]
 
 
@@ -36,8 +38,9 @@ class Request:
     card : the model's card, as `prepare` wrote it
     accelerator, index : which device
     passes : session passes in order, e.g. [{"pass": "cast", "dtype": "bfloat16"}]
-    threads : compute threads, or None for the runtime's default
+    threads : compute threads, or None for the runtime's default; the pass `threads` sets it and is taken out
     output_tokens : what a language model writes to each prompt; None for other tasks
+    members : of a composite, what each of its devices is to open (see `hwfit.worker.job.Job`)
     """
 
     source: Mapping[str, Any]
@@ -49,6 +52,13 @@ class Request:
     passes: Sequence[Mapping[str, Any]] = ()
     threads: int | None = None
     output_tokens: int | None = None
+    members: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        # A runtime takes its threads when it starts, before any pass is applied.
+        others, count = threads.taken_from(self.passes, self.threads)
+        object.__setattr__(self, "passes", others)
+        object.__setattr__(self, "threads", count)
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,14 @@ class Session(ABC):
 
     def threads(self) -> dict[str, int]:
         """The threads the runtime computes with, under its own names."""
+        return {}
+
+    def processes(self) -> list[int]:
+        """The numbers of the processes that compute for this one."""
+        return []
+
+    def details(self) -> dict[str, Any]:
+        """What the record keeps beside the figures."""
         return {}
 
     def reset_peak_memory(self) -> None:  # noqa: B027

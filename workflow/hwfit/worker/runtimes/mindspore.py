@@ -93,6 +93,9 @@ class MindSporeSession(Session):
     def parameters(self) -> int:
         return sum(parameter.size for parameter in self.cell.get_parameters())
 
+    def threads(self) -> dict[str, int]:
+        return {"runtime": int(ms.get_context("runtime_num_threads"))}
+
     def reset_peak_memory(self) -> None:
         if self.accelerator != "cpu":
             ms.runtime.reset_peak_memory_stats()
