@@ -152,6 +152,8 @@ def evaluation_set(
         except KeyError as error:
             has = ", ".join(dataset) or "none"
             raise Unavailable(f"{where} has no array {error}, which {name} needs; it has {has}") from error
+        except ValueError as error:
+            raise Unavailable(f"{where}: {error}") from error
     if {"x_test", "y_test"} <= set(dataset):
         dataset = {"x": dataset["x_test"], "labels": dataset["y_test"]}
     inputs = {key: as_float32(value) for key, value in dataset.items() if key != "labels"}
