@@ -157,6 +157,16 @@ ONNX = {"task": "features", "sources": {"onnxruntime": {"onnx": "net.onnx"}}}
         ),
         ({"data": "digits", "samples": 9}, ("samples",), "and data is 'digits'"),
         ({"data": "text.txt"}, ("data",), "text.txt: not there"),
+        (
+            {
+                "task": "classification",
+                "data": "images/",
+                "sources": {"torch": {"zoo": "efficientnet-lite0"}},
+                "image": {"size": 224, "std": [2]},
+            },
+            ("image",),
+            "has std, and efficientnet-lite0 makes floats of pixels itself; allowed: size, crop",
+        ),
         ({"data": "photos/"}, ("data",), "photos: not there"),
         (
             {"data": "images/", "image": {"mean": [1, 2], "channels": 3}},

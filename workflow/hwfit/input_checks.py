@@ -51,6 +51,10 @@ def check_inputs(name: str, model: Model) -> Iterator[Finding]:
         if told.range is not None and not told.range[0] <= told.range[1]:
             yield (*path, "range"), f"is [{told.range[0]:g}, {told.range[1]:g}]; write the least value first"
     if model.image is not None:
+        zoo = next((source.zoo for source in model.sources.values() if source.zoo), None)
+        if zoo and (unused := model.image.model_fields_set - {"size", "crop"}):
+            message = f"has {', '.join(sorted(unused))}, and {zoo} makes floats of pixels itself"
+            yield (name, "image"), f"{message}; allowed: size, crop"
         for key in ("mean", "std"):
             given = len(getattr(model.image, key))
             if given not in (1, model.image.channels):

@@ -166,6 +166,8 @@ def evaluation_set(
         except KeyError as error:
             has = ", ".join(dataset) or "none"
             raise Unavailable(f"{where} has no array {error}, which {name} needs; it has {has}") from error
+        except ValueError as error:
+            raise Unavailable(f"{where}: {error}") from error
     if source and "huggingface" in source and "texts" in dataset:
         from hwfit.worker import hugging_face
 
