@@ -355,7 +355,8 @@ class Trial:
             "call_ms": call_s * 1e3,
             # From the slowest member's end to the answer of all, and the way there.
             "hand_over_us": float(np.median(calls[:, 0] - calls[:, 1:].max(axis=1))) * 1e6,
-            "pays": bool(call_s < self.whole_s),
+            # Where one member has it all, nothing is split.
+            "pays": bool(np.count_nonzero(self.shares) > 1 and call_s < self.whole_s),
         }
 
 
