@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hwfit.records import write_json
 from hwfit.worker.job import Job
 from jobs import make_job
 
@@ -27,7 +26,7 @@ sys.modules["hwfit.worker.runtimes.{runtime}"] = LinearRuntime(Session)
 RUNTIMES = ("torch", "tensorflow", "mindspore")
 
 
-def make_composite(directory: Path, *bodies: str, **changes: Any) -> Job:
+def make_composite(directory: Path, *bodies: str, scenario: str = "single_stream", **changes: Any) -> Job:
     """A job on a composite with a member for each body, which the member runs before each call.
 
     The members are called left, right and third, and are of unlike runtimes.
@@ -65,5 +64,5 @@ def make_composite(directory: Path, *bodies: str, **changes: Any) -> Job:
         members=members,
         **changes,
     )
-    write_json(directory / "members.json", members)
-    return Job.from_dict(dict(job.__dict__) | {"cell": job.cell.__dict__ | {"runtime": "split"}})
+    cell = job.cell.__dict__ | {"device": "pair", "runtime": "split", "scenario": scenario}
+    return Job.from_dict(dict(job.__dict__) | {"cell": cell})

@@ -53,6 +53,11 @@ def test_a_composite_that_makes_sense_is_taken():
         ),
         ({"both": {"members": ["pair", "right"]}}, ("both", "members", 0), "is 'pair', a composite itself"),
         (
+            {"pair": DEVICES["pair"] | {"parallel": "torch-distributed"}},
+            ("pair", "members", 1),
+            "runs tensorflow; allowed with parallel: torch-distributed: torch",
+        ),
+        (
             {"gpu0": {"accelerator": "cuda", "cores": [0], "runtimes": {"torch": "torch-cuda"}}},
             ("gpu0", "cores"),
             "is for the accelerator cpu, and this is cuda",
@@ -178,3 +183,16 @@ def test_the_plan_survives_its_file():
 def test_a_cell_of_a_plain_device_has_no_members():
     plan = make_plan(devices=DEVICES, matrix=MATRIX)
     assert plan.member_cells(Cell("net", "cpu", "torch", "baseline", "single_stream")) == []
+
+
+def test_torch_distributed_drives_members_of_one_kind():
+    torch = {"runtimes": {"torch": "torch-cpu"}}
+    devices = {"left": CPU | torch | {"cores": [0]}, "right": CPU | torch | {"cores": [1]}}
+    pair = {"members": ["left", "right"], "parallel": "torch-distributed"}
+    assert findings(**devices, pair=pair) == []
+    devices["right"] = {"accelerator": "xpu", "runtimes": {"torch": "torch-xpu"}}
+    ((path, text),) = findings(**devices, pair=pair)
+    assert path == ("pair", "parallel")
+    assert text == "is for members of one kind, cpu or cuda; these are cpu, xpu"
+    plan = make_plan(devices=DEVICES | {"pair": pair} | devices, matrix=MATRIX)
+    assert {member["parallel"] for member in plan.job(plan.cells[0], 0)["members"]} == {"torch-distributed"}

@@ -161,6 +161,26 @@ def test_a_composite_gives_rows_like_any_other(tmp_path):
     assert living(tmp_path) == []
 
 
+def test_a_single_sample_goes_to_the_faster_member_and_is_no_gain(open_split):
+    session, data = open_split("time.sleep(0.02)", "time.sleep(0.002)")
+    session.run(session.place(data.rows(np.arange(1))))
+    told = session.details()["split"]["batch_sizes"]["1"]
+    assert told["shares"] == {"left": 0, "right": 1}
+    assert set(told["together_ms"]) == {"right"}
+    assert told["pays"] is False
+
+
+def test_offline_the_way_there_and_back_is_timed_too(tmp_path):
+    figures = {}
+    for scenario in ("single_stream", "offline"):
+        job = make_composite(tmp_path / scenario, "pass", "pass", scenario=scenario, batch_sizes=[64])
+        (profile,) = run(job, tmp_path / scenario).values()
+        assert profile.status == "ok", profile.reason
+        figures[scenario] = profile.metrics["latency_p50_ms"]
+    # Three exchanges with the members in place of one.
+    assert figures["offline"] > 1.5 * figures["single_stream"]
+
+
 def test_splitting_that_does_not_pay_is_recorded(tmp_path):
     job = make_composite(tmp_path, "time.sleep(0.002)", "time.sleep(0.03)", batch_sizes=[64])
     (profile,) = run(job, tmp_path).values()

@@ -60,6 +60,9 @@ RUNTIMES = {
 COMPOSITE = "composite"
 SPLIT = "split"
 
+# The backend by which torch.distributed drives several devices of a kind.
+DISTRIBUTED = {"cpu": "gloo", "cuda": "nccl"}
+
 READ_ONNX = tuple(name for name, runtime in RUNTIMES.items() if runtime.reads_onnx)
 FRAMEWORKS = tuple(name for name, runtime in RUNTIMES.items() if not runtime.reads_onnx)
 

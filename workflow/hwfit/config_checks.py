@@ -180,7 +180,15 @@ def _check_members(
             shared = _shared_hardware(device, before)
             if shared:
                 yield path, f"is {shown(member.device)}, which shares {shared} with {shown(other)}"
+        runtime = member.runtime or next(iter(device.runtimes))
+        if composite.parallel and runtime != "torch":
+            yield path, f"runs {runtime}; allowed with parallel: {composite.parallel}: torch"
         members.append((member.device, device))
+    kinds = sorted({device.accelerator for _, device in members})
+    if composite.parallel and (len(kinds) > 1 or not set(kinds) <= set(catalog.DISTRIBUTED)):
+        able = " or ".join(catalog.DISTRIBUTED)
+        message = f"is for members of one kind, {able}; these are {', '.join(kinds)}"
+        yield (name, "parallel"), message
 
 
 def _shared_hardware(one: Device, other: Device) -> str:

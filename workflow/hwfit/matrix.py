@@ -17,7 +17,7 @@ from hwfit.config import Exclusion, Matrix, Study
 from hwfit.config_errors import mask_credentials
 from hwfit.input_sections import data_kind
 from hwfit.records import Cell, fingerprint, profile_path
-from hwfit.sections import Device, members_of
+from hwfit.sections import Composite, Device, members_of
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
@@ -271,7 +271,7 @@ class Plan:
             ),
             "profiles": PROFILES,
             "model_directory": model_directory(cell.model),
-            **(self.composite_of(members) if members else self.place_of(cell)),
+            **(self.composite_of(members, cell.device) if members else self.place_of(cell)),
             "weights_directory": self.weights_directory(cell),
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
@@ -292,8 +292,10 @@ class Plan:
             "memory_limit_mb": device.memory_limit_mb,
         } | ({"cores": device.cores} if device.cores else {})
 
-    def composite_of(self, members: Iterable[Cell]) -> dict[str, Any]:
+    def composite_of(self, members: Iterable[Cell], device: str = "") -> dict[str, Any]:
         """The same of a composite: nothing of its own, and each member's."""
+        composite = self.study.devices.get(device)
+        parallel = composite.parallel if isinstance(composite, Composite) else None
         return {
             "source": {},
             "accelerator": COMPOSITE,
@@ -309,6 +311,7 @@ class Plan:
                     "probe_file": probe_file(member.device),
                 }
                 | self.place_of(member)
+                | ({"parallel": parallel} if parallel else {})
                 for member in members
             ],
         }

@@ -181,6 +181,11 @@ class Composite(Section):
     members: Annotated[list[MemberOrName], Field(min_length=2, max_length=64), Unique()] = Field(
         description="the devices, two or more, each by its name or with a runtime"
     )
+    parallel: Literal["torch-distributed"] | None = Field(
+        default=None,
+        description="torch-distributed: the first member holds the batch, sends the others their samples and "
+        "takes their outputs, by gloo on cpu and nccl on cuda; absent: each is handed its own",
+    )
     price_per_hour: Positive | None = Field(
         default=None,
         description="what they cost together, US dollars an hour; the sum of the members' where absent",

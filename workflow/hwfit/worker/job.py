@@ -17,6 +17,8 @@ from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
 PROTOCOL_VERSION = 3
+# What of a composite's members, beside their environments, is part of where it was measured.
+MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,7 @@ class Job:
         } | (
             {
                 "members": [
-                    {"environment": environment}
-                    | {key: member.get(key) for key in ("device", "runtime", "threads", "memory_limit_mb")}
+                    {"environment": environment} | {key: member.get(key) for key in MEMBER_CONTEXT}
                     for member, environment in zip(self.members, environments, strict=True)
                 ]
             }

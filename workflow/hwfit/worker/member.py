@@ -25,7 +25,7 @@ def serve(channel: Channel) -> None:
             return
         try:
             if member is None:
-                member = Member(asked.body, channel)
+                member = open_member(asked.body, channel)
                 channel.send(exchange.DONE, body=member.described)
             elif asked.what == exchange.RUN:
                 channel.send(exchange.DONE, asked.slot, member.run(asked.slot))
@@ -36,6 +36,15 @@ def serve(channel: Channel) -> None:
         except Exception as error:
             text = str(error).strip() or type(error).__name__
             channel.send(exchange.FAILED, body={"kind": type(error).__name__, "text": text})
+
+
+def open_member(spec: dict[str, Any], channel: Channel) -> Member:
+    """A member with its session, as the composite is driven."""
+    if spec.get("parallel"):
+        from hwfit.worker.distributed import DistributedMember
+
+        return DistributedMember(spec, channel)
+    return Member(spec, channel)
 
 
 class Member:

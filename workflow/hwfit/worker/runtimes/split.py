@@ -28,7 +28,6 @@ from hwfit.records import read_json
 from hwfit.worker import conditions, exchange, host, shares
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.exchange import Channel, Closed, Message
-from hwfit.worker.passes.threads import taken_from
 from hwfit.worker.runtimes import Batch, Placement, Request, Session
 from hwfit.worker.supervisor import WAITS, environment_without_thread_counts, kernel_oom_kills, prepare_child
 
@@ -59,7 +58,7 @@ class MemberProcess:
         self.device, self.accelerator = member["device"], member["accelerator"]
         environment = read_json(Path(member["environment_file"]))
         probe = read_json(Path(member["probe_file"]))
-        passes, threads = taken_from(request.passes, request.threads or member["threads"])
+        threads = request.threads or member["threads"]
         memory = os.memfd_create("hwfit-member")
         to_member, commands = os.pipe()
         answers, from_member = os.pipe()
@@ -87,9 +86,14 @@ class MemberProcess:
         self.poll = select.poll()
         self.poll.register(answers, select.POLLIN | select.POLLHUP)
         spec = {key: value for key, value in member.items() if not key.endswith("_file")}
-        spec |= {"task": request.task, "passes": list(passes), "threads": threads}
+        spec |= {"task": request.task, "passes": list(request.passes), "threads": threads}
         spec |= {"weights_directory": str(member["weights_directory"]), "card": dict(request.card)}
         self.ask(exchange.OPEN, body=spec)
+
+    def take_released(self) -> list[int]:
+        """The slots that nobody needs any more since the last time."""
+        released, self.released = self.released, []
+        return released
 
     def ask(self, what: bytes, slot: int = 0, body: Any = None) -> None:
         """Tell the member to do something; it starts at once. Raises MemberLost."""
@@ -122,10 +126,13 @@ class MemberProcess:
 class Placed:
     """A batch, each member's share of it where the member takes it from; its outputs after a run."""
 
-    def __init__(self, slot: int, parts: Sequence[int], members: list[MemberProcess]) -> None:
+    def __init__(
+        self, slot: int, size: int, members: list[MemberProcess], holders: list[MemberProcess]
+    ) -> None:
         self.slot = slot
-        self.size = sum(parts)
+        self.size = size
         self.members = members
+        self.holders = holders
 
     def __del__(self) -> None:
         for member in self.members:
@@ -178,20 +185,31 @@ class SplitSession(Session):
         return placed
 
     def place_shares(self, batch: Batch, parts: Sequence[int]) -> Placed:
-        """Hand each member its part of the samples, from the first on."""
+        """Put a batch where the members take it from, so many samples for each."""
         self.slots += 1
-        working = [member for member, part in zip(self.members, parts, strict=True) if part]
-        placed = Placed(self.slots, parts, working)
+        placed = Placed(self.slots, sum(parts), self.working(parts), self.holders(parts))
+        self.hand_out(batch, parts, placed)
+        self.answers(placed.members)
+        return placed
+
+    def working(self, parts: Sequence[int]) -> list[MemberProcess]:
+        """The members that take part in a call."""
+        return [member for member, part in zip(self.members, parts, strict=True) if part]
+
+    def holders(self, parts: Sequence[int]) -> list[MemberProcess]:
+        """Those of them that have the outputs, in the order of the samples."""
+        return self.working(parts)
+
+    def hand_out(self, batch: Batch, parts: Sequence[int], placed: Placed) -> None:
+        """Tell each member its samples, from the first on."""
         start = 0
         for member, part in zip(self.members, parts, strict=True):
             if part:
                 rows = {name: array[start : start + part] for name, array in batch.items()}
-                released, member.released = member.released, []
-                body = {"arrays": member.channel.write_arrays(rows), "released": released}
+                arrays = member.channel.write_arrays(rows)
+                body = {"arrays": arrays, "released": member.take_released()}
                 member.ask(exchange.PLACE, placed.slot, body)
                 start += part
-        self.answers(working)
-        return placed
 
     def run(self, placed: Placed) -> Placed:
         start = time.perf_counter()
@@ -204,23 +222,23 @@ class SplitSession(Session):
         return placed
 
     def fetch(self, output: Placed) -> np.ndarray:
-        for member in output.members:
+        for member in output.holders:
             member.ask(exchange.FETCH, output.slot)
-        messages = self.answers(output.members)
+        messages = self.answers(output.holders)
         found = [
             member.channel.read_arrays(message.body)["output"]
-            for member, message in zip(output.members, messages, strict=True)
+            for member, message in zip(output.holders, messages, strict=True)
         ]
         shapes = {array.shape[1:] for array in found}
         if len(shapes) > 1:
-            told = ", ".join(f"{m.name}: {a.shape[1:]}" for m, a in zip(output.members, found, strict=True))
+            told = ", ".join(f"{m.name}: {a.shape[1:]}" for m, a in zip(output.holders, found, strict=True))
             raise Incorrect(f"the members' outputs have several shapes a sample: {told}")
         return np.concatenate(found)
 
     def accelerator_of(self, output: Placed) -> str:
-        for member in output.members:
+        for member in output.holders:
             member.ask(exchange.TELL, output.slot)
-        for member, message in zip(output.members, self.answers(output.members), strict=True):
+        for member, message in zip(output.holders, self.answers(output.holders), strict=True):
             if message.body["accelerator"] != member.accelerator:
                 return f"{message.body['accelerator']} at member {member.name}"
         return COMPOSITE
@@ -307,11 +325,12 @@ class Trial:
         parts = [0] * len(self.session.members)
         parts[k] = samples
         placed = self.session.place_shares({name: array[:samples] for name, array in batch.items()}, parts)
-        member, seconds = self.session.members[k], []
+        seconds = []
         end = None
         while end is None or len(seconds) < 4 or (time.perf_counter() < end and len(seconds) < TRIAL_CALLS):
-            member.ask(exchange.RUN, placed.slot)
-            seconds.append(self.session.answers([member])[0].seconds)
+            for member in placed.members:
+                member.ask(exchange.RUN, placed.slot)
+            seconds.append(max(message.seconds for message in self.session.answers(placed.members)))
             end = end or time.perf_counter() + TRIAL_SECONDS
         return float(np.median(seconds[1:]))
 
@@ -329,19 +348,24 @@ class Trial:
         if not self.run_s:
             return found
         calls = np.array(self.run_s)
-        working = [name for name, part in zip(names, self.shares, strict=True) if part]
+        working = [member.device for member in self.session.working(self.shares)]
         call_s = float(np.median(calls[:, 0]))
         return found | {
             "together_ms": dict(zip(working, (np.median(calls[:, 1:], axis=0) * 1e3).tolist(), strict=True)),
             "call_ms": call_s * 1e3,
             # From the slowest member's end to the answer of all, and the way there.
             "hand_over_us": float(np.median(calls[:, 0] - calls[:, 1:].max(axis=1))) * 1e6,
-            "pays": bool(call_s < self.whole_s),
+            # Where one member has it all, nothing is split.
+            "pays": bool(np.count_nonzero(self.shares) > 1 and call_s < self.whole_s),
         }
 
 
 def open_session(request: Request) -> SplitSession:
     """Start the members, all at once, and wait until each has opened its session."""
+    if any(member.get("parallel") for member in request.members):
+        from hwfit.worker.runtimes.distributed import DistributedSession
+
+        return DistributedSession(request)
     return SplitSession(request)
 
 
