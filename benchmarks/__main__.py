@@ -1,6 +1,6 @@
 """`make bench`: every figure of benchmarks/README.md, measured in one run on a quiet machine.
 
-    python -m benchmarks [observer cost peer loadgen aa …] --directory DIR
+    python -m benchmarks [observer cost peer loadgen runtimes aa …] --directory DIR
 
 Without names, all of them. Results go to benchmarks/results.json, those not run again stay.
 """
@@ -15,19 +15,22 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import beta
 
-from benchmarks.project import ROOT, Project
+from benchmarks.project import CELL, ROOT, RUNTIMES, Project
 from hwfit.decide import TIE_SHARE
-from hwfit.records import read_json, write_json
+from hwfit.matrix import model_directory
+from hwfit.records import Cell, read_json, write_json
 from hwfit.uncertainty import draws, estimate, pooled_spread
 
 RESULTS = Path(__file__).with_name("results.json")
 PROCESSES = 10
+PROCESSES_A_RUNTIME = 6
 BARE_SECONDS = 3.0
 # Told apart from itself more often than this, a combination fails the A/A benchmark.
 AA_RATE = 0.05
@@ -35,7 +38,7 @@ PAIRS = 200
 AA_PROCESSES = 36
 ROUNDS = 3
 PEER_PACKAGES = ["optimum-benchmark==0.6.0", "transformers==4.55.4", "datasets==3.6.0"]
-LOADGEN_PACKAGE = "mlcommons-loadgen==6.0.17"
+ONNX_CELL = Cell("bert", "cpu", "onnxruntime", "baseline", "single_stream")
 
 
 def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
@@ -47,7 +50,9 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
     return {"ratio": float(np.median(ours) / np.median(theirs)), "low": float(low), "high": float(high)}
 
 
-def interleaved(project: Project, other: Callable[[int], dict[str, float]]) -> dict[str, Any]:
+def interleaved(
+    project: Project, other: Callable[[int], dict[str, float]], cell: Cell = CELL
+) -> dict[str, Any]:
     """hwfit and another program on the same model, process by process in random order."""
     found: dict[str, Any] = {}
     order = random.Random(0)
@@ -56,8 +61,8 @@ def interleaved(project: Project, other: Callable[[int], dict[str, float]]) -> d
         theirs: dict[str, list[float]] = {"p50": [], "p90": []}
 
         def measure(batch: int = batch, ours: dict[str, list[float]] = ours) -> None:
-            project.measure(1, [batch])
-            samples = project.samples_ms(1, batch)
+            project.measure(1, [batch], cell)
+            samples = project.samples_ms(1, batch, cell)
             ours["p50"].append(float(np.median(samples)))
             ours["p90"].append(float(np.quantile(samples, 0.9)))
 
@@ -83,15 +88,26 @@ def observer(project: Project) -> dict[str, Any]:
 
 
 def loadgen(project: Project) -> dict[str, Any]:
-    """(d) Agreement with MLPerf LoadGen's SingleStream."""
-    target = project.directory / "loadgen"
-    if not target.exists():
-        command = [project.python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
-        subprocess.run([*command, LOADGEN_PACKAGE], check=True)
-    return interleaved(
-        project,
-        lambda batch: project.script("load_generator.py", str(batch), str(BARE_SECONDS), path=str(target)),
-    )
+    """(d) Agreement with MLPerf LoadGen on the same ONNX file: SingleStream's percentiles, Offline's rate."""
+    project.prepare(ONNX_CELL)
+    file = project.weights(ONNX_CELL)
+
+    def run(scenario: str, batch: int) -> dict[str, float]:
+        return project.script(
+            "load_generator.py", str(file), scenario, str(batch), str(BARE_SECONDS), runtime="onnxruntime"
+        )
+
+    found = interleaved(project, lambda batch: run("SingleStream", batch), ONNX_CELL)
+    offline = replace(ONNX_CELL, scenario="offline")
+    for batch in (1, 8):
+        ours, theirs = [], []
+        for _ in range(PROCESSES):
+            row = project.measure(1, [batch], offline).profiles[batch]
+            ours.append(row.metrics["throughput_samples_per_s"])
+            theirs.append(run("Offline", batch)["samples_per_s"])
+        found[f"batch {batch}"]["offline samples/s"] = ratio(ours, theirs)
+        print(f"offline, batch {batch}", found[f"batch {batch}"]["offline samples/s"], flush=True)
+    return found
 
 
 def cost(project: Project) -> dict[str, Any]:
@@ -149,6 +165,45 @@ def peer(project: Project) -> dict[str, Any]:
     }
 
 
+def runtimes(project: Project) -> dict[str, Any]:
+    """(f) hwfit beside a loop written by hand in each runtime, on DenseNet-121 and MiniLM at batch size 1."""
+    found: dict[str, Any] = {}
+    cells = [
+        Cell(model, "cpu", runtime, "baseline", "single_stream")
+        for model in ("densenet121", "minilm")
+        for runtime in RUNTIMES[model]
+    ]
+    for cell in cells:
+        project.prepare(cell)
+    # Cell by cell within a turn, so that a machine that wanders does so under all of them.
+    ours: dict[Cell, list[float]] = {cell: [] for cell in cells}
+    theirs: dict[Cell, list[float]] = {cell: [] for cell in cells}
+    order = random.Random(0)
+    for number in range(PROCESSES_A_RUNTIME):
+        for cell in order.sample(cells, len(cells)):
+            steps = [
+                lambda cell=cell: ours[cell].append(
+                    project.measure(1, [1], cell).profiles[1].metrics["latency_p50_ms"]
+                ),
+                lambda cell=cell: theirs[cell].append(bare_runtime_ms(project, cell)),
+            ]
+            order.shuffle(steps)
+            for step in steps:
+                step()
+        print(f"process {number + 1} of {PROCESSES_A_RUNTIME}", flush=True)
+    for cell in cells:
+        figures = {"p50": ratio(ours[cell], theirs[cell]), "ms": {"hwfit": ours[cell], "bare": theirs[cell]}}
+        found[f"{cell.model} in {cell.runtime}"] = figures
+    return found
+
+
+def bare_runtime_ms(project: Project, cell: Cell) -> float:
+    """The median time of a call, by a loop written by hand."""
+    evaluation = project.directory / model_directory(cell.model) / "evaluation.npz"
+    arguments = (cell.runtime, cell.model, str(project.weights(cell)), str(evaluation), str(BARE_SECONDS))
+    return project.script("bare_runtime.py", *arguments, runtime=cell.runtime)["p50_ms"]
+
+
 def told_apart(medians: list[float], errors: list[float]) -> int:
     """How many of PAIRS comparisons of two sides, drawn from the same processes, the decision decides."""
     generator = np.random.default_rng(0)
@@ -199,7 +254,14 @@ def aa(project: Project) -> dict[str, Any]:
     }
 
 
-BENCHMARKS = {"observer": observer, "cost": cost, "peer": peer, "loadgen": loadgen, "aa": aa}
+BENCHMARKS = {
+    "observer": observer,
+    "cost": cost,
+    "peer": peer,
+    "loadgen": loadgen,
+    "runtimes": runtimes,
+    "aa": aa,
+}
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
-"""MLPerf LoadGen's SingleStream scenario on the benchmark's model. Prints one JSON line.
+"""MLPerf LoadGen on an ONNX file of the benchmark's model, in ONNX Runtime. Prints one JSON line.
 
-python load_generator.py BATCH SECONDS
+python load_generator.py FILE SingleStream|Offline BATCH SECONDS
+
+A sample of LoadGen's is a batch here.
 """
 
 import json
@@ -9,31 +11,32 @@ import tempfile
 from pathlib import Path
 
 import mlperf_loadgen as lg
-import torch
+import onnxruntime
 
-from benchmarks.bert import load, token_ids
+from benchmarks.bert import token_ids
 
-batch, seconds = int(sys.argv[1]), float(sys.argv[2])
-model = load().eval()
-ids = torch.from_numpy(token_ids())
-inputs = [ids[k * batch : (k + 1) * batch] for k in range(8)]
+file, scenario, batch, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+ids = token_ids()
+inputs = [{"ids": ids[k * batch : (k + 1) * batch]} for k in range(8)]
 
 
-@torch.inference_mode()
 def issue(queries):
     for query in queries:
-        model(inputs[query.index])
+        session.run(None, inputs[query.index])
         lg.QuerySamplesComplete([lg.QuerySampleResponse(query.id, 0, 0)])
 
 
-with torch.inference_mode():
-    for k in range(10):
-        model(inputs[k % 8])
+for k in range(10):
+    session.run(None, inputs[k % 8])
 settings = lg.TestSettings()
-settings.scenario = lg.TestScenario.SingleStream
+settings.scenario = getattr(lg.TestScenario, scenario)
 settings.mode = lg.TestMode.PerformanceOnly
 settings.min_duration_ms = settings.max_duration_ms = int(seconds * 1000)
 settings.min_query_count = 1
+if scenario == "Offline":
+    # One query holds all samples: as many as take the time that was asked for.
+    settings.offline_expected_qps = 1000 / batch
 with tempfile.TemporaryDirectory() as directory:
     log = lg.LogSettings()
     log.log_output = lg.LogOutputSettings()
@@ -45,8 +48,13 @@ with tempfile.TemporaryDirectory() as directory:
     lg.DestroyQSL(library)
     lg.DestroySUT(system)
     lines = (Path(directory) / "mlperf_log_summary.txt").read_text().splitlines()
-told = dict(line.split(":", 1) for line in lines if ":" in line)
-told = {key.strip(): value.strip() for key, value in told.items()}
-p50 = next(float(value) for key, value in told.items() if key.startswith("50.00 percentile"))
-p90 = next(float(value) for key, value in told.items() if key.startswith("90.00 percentile"))
-print(json.dumps({"p50_ms": p50 / 1e6, "p90_ms": p90 / 1e6}))
+told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+if scenario == "Offline":
+    print(json.dumps({"samples_per_s": float(told["Samples per second"]) * batch}))
+else:
+    nanoseconds = {key.split()[0]: value for key, value in told.items() if "percentile latency" in key}
+    print(
+        json.dumps(
+            {name: float(nanoseconds[q]) / 1e6 for name, q in (("p50_ms", "50.00"), ("p90_ms", "90.00"))}
+        )
+    )

@@ -15,23 +15,40 @@ import numpy as np
 import yaml
 
 from benchmarks.bert import token_ids
+from hwfit.catalog import weights_file
 from hwfit.config import read_study
 from hwfit.matrix import Plan, environment_file, probe_file
 from hwfit.records import Cell, Profile, read_json, read_profile
 
 ROOT = Path(__file__).parents[1]
 CELL = Cell("bert", "cpu", "torch", "baseline", "single_stream")
-STUDY = {
-    "matrix": {
-        "models": ["bert"],
-        "devices": ["cpu"],
-        "runtimes": ["torch"],
-        "optimizations": ["baseline"],
-        "batch_sizes": [1, 2, 4, 8, 16],
-    },
-    "measurement": {"relative_ci": 0.02, "max_seconds": 3},
+ALL_RUNTIMES = ("torch", "tensorflow", "mindspore", "onnxruntime", "openvino")
+RUNTIMES = {
+    "bert": ("torch", "onnxruntime"),
+    "minilm": ("torch", "onnxruntime", "openvino"),
+    "densenet121": ALL_RUNTIMES,
 }
-MODELS = {"bert": {"task": "features", "data": "bert.npz", "sources": {"torch": {"callable": "bert:load"}}}}
+STUDY = {
+    "matrix": [
+        {
+            "models": [model],
+            "devices": ["cpu"],
+            "runtimes": list(runtimes),
+            "batch_sizes": [1, 2, 4, 8, 16],
+        }
+        for model, runtimes in RUNTIMES.items()
+    ],
+    "measurement": {"relative_ci": 0.02, "max_seconds": 3, "scenarios": ["single_stream", "offline"]},
+}
+OWN = {"torch": {"callable": "bert:load"}, "onnxruntime": {"export": "torch"}}
+MODELS = {
+    "bert": {"task": "features", "data": "bert.npz", "sources": OWN},
+    **{
+        name: model
+        for name, model in yaml.safe_load((ROOT / "config" / "models.yaml").read_text()).items()
+        if name in RUNTIMES
+    },
+}
 SNAKEFILE = f"""
 configfile: "config/config.yaml"
 
@@ -69,10 +86,22 @@ class Project:
         np.savez(directory / "bert.npz", ids=token_ids())
         # A config's paths are those of the directory it is read in.
         os.chdir(directory)
-        self.snakemake("results/models/bert/card.json", probe_file("cpu"), environment_file("torch-cpu"))
         config = ROOT / "config"
         self.plan = Plan(read_study(STUDY, directory / "config", config, [directory / "config/config.yaml"]))
-        self.python = read_json(directory / environment_file("torch-cpu"))["python"]
+        self.prepare(CELL)
+
+    def prepare(self, cell: Cell) -> None:
+        """See to it that what a cell needs is there: its weights, its environment, the device's probe."""
+        card = f"{self.plan.weights_directory(cell)}/card.json"
+        self.snakemake(card, probe_file("cpu"), environment_file(self.plan.environment("cpu", cell.runtime)))
+
+    def weights(self, cell: Cell) -> Path:
+        """The file that a cell's runtime loads."""
+        return self.directory / self.plan.weights_directory(cell) / weights_file(cell.runtime)
+
+    def python_of(self, runtime: str) -> str:
+        """The Python of a runtime's environment."""
+        return read_json(self.directory / environment_file(self.plan.environment("cpu", runtime)))["python"]
 
     def snakemake(self, *targets: str) -> None:
         command = [
@@ -93,12 +122,11 @@ class Project:
             check=True,
         )
 
-    def measure(self, round: int, batch_sizes: list[int]) -> Round:
+    def measure(self, round: int, batch_sizes: list[int], cell: Cell = CELL) -> Round:
         """One fresh process, as the workflow runs it; what was measured in this round before is forgotten."""
-        shutil.rmtree(
-            self.directory / "results" / "profiles" / CELL.path / f"round{round}", ignore_errors=True
-        )
-        job = json.dumps(self.plan.job(CELL, round, batch_sizes))
+        folder = self.folder(round, cell)
+        shutil.rmtree(folder, ignore_errors=True)
+        job = json.dumps(self.plan.job(cell, round, batch_sizes))
         command = [sys.executable, "-m", "hwfit.worker", "supervise", "--job", job]
         start = time.perf_counter()
         subprocess.run(
@@ -109,20 +137,22 @@ class Project:
             stdout=subprocess.DEVNULL,
         )
         wall_s = time.perf_counter() - start
-        folder = self.directory / "results" / "profiles" / CELL.path / f"round{round}"
         return Round({size: read_profile(folder / f"bs{size}.json") for size in batch_sizes}, wall_s)
 
-    def samples_ms(self, round: int, batch_size: int) -> np.ndarray:
+    def folder(self, round: int, cell: Cell = CELL) -> Path:
+        """Where the profiles of a round lie."""
+        return self.directory / "results" / "profiles" / cell.path / f"round{round}"
+
+    def samples_ms(self, round: int, batch_size: int, cell: Cell = CELL) -> np.ndarray:
         """The timed calls of a round, in ms."""
-        folder = self.directory / "results" / "profiles" / CELL.path / f"round{round}"
-        with np.load(folder / f"bs{batch_size}.npz") as stored:
+        with np.load(self.folder(round, cell) / f"bs{batch_size}.npz") as stored:
             return stored["durations_s"] * 1e3
 
-    def script(self, name: str, *arguments: str, path: str = "") -> dict[str, float]:
-        """A script of this folder in the runtime's own Python; what it prints last is JSON."""
+    def script(self, name: str, *arguments: str, runtime: str = "torch") -> dict[str, float]:
+        """A script of this folder in a runtime's own Python; what it prints last is JSON."""
         done = subprocess.run(
-            [self.python, str(Path(__file__).with_name(name)), *arguments],
-            env=os.environ | {"PYTHONPATH": f"{ROOT}:{path}"},
+            [self.python_of(runtime), str(Path(__file__).with_name(name)), *arguments],
+            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/workflow"},
             check=True,
             stdout=subprocess.PIPE,
             text=True,

@@ -14,6 +14,7 @@ PREPARE = """
 import json, sys
 from pathlib import Path
 from hwfit.worker.compress import compress
+from hwfit.worker.export import export
 from hwfit.worker.prepare import prepare
 
 directory = Path(sys.argv[1])
@@ -22,6 +23,10 @@ for name, model in json.loads(sys.argv[2]).items():
     out.mkdir(), pruned.mkdir()
     prepare(name, model, directory / f"{model['data']}.npz", out)
     compress(name, [{"pass": "prune", "amount": 0.5}], out, pruned)
+    for checkpoint in (out, pruned):
+        exported = directory / f"{checkpoint.name}-onnx"
+        exported.mkdir()
+        export(name, model, out, checkpoint, exported)
 print("{}")
 """
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from frameworks import ENVIRONMENTS, MODELS, ROOT, run_python
+from hwfit.catalog import PASSES, READ_ONNX
 
 SESSIONS = """
 import json, sys, time
 from pathlib import Path
 import numpy as np
+from hwfit.catalog import PASSES, READ_ONNX, weights_file
 from hwfit.worker import outputs, runtimes
 from hwfit.worker.errors import Unsupported
 
@@ -22,6 +24,9 @@ VARIANTS = {
     "bfloat16": ("", [{"pass": "cast", "dtype": "bfloat16"}]),
     "float16": ("", [{"pass": "cast", "dtype": "float16"}]),
     "int8": ("", [{"pass": "quantize_dynamic", "dtype": "int8"}]),
+    "channels-last": ("", [{"pass": "channels_last"}]),
+    "compile": ("", [{"pass": "compile"}]),
+    "eager": ("", [{"pass": "eager"}]),
 }
 for name, model in models.items():
     if runtime not in model["sources"]:
@@ -33,9 +38,13 @@ for name, model in models.items():
         batch = {entry["name"]: stored[entry["name"]][:samples] for entry in card["inputs"]}
         reference = stored["reference"][:samples]
     for variant, (suffix, passes) in VARIANTS.items():
-        if variant in sys.argv[4].split(","):
+        if any(runtime not in PASSES[step["pass"]].runtimes for step in passes):
             continue
-        weights = directory / (name + suffix) / "weights.safetensors"
+        # torch.compile takes half a minute for a deep model.
+        if variant == "compile" and card["parameters"] > 3e6:
+            continue
+        folder = name + suffix + ("-onnx" if runtime in READ_ONNX else "")
+        weights = directory / folder / weights_file(runtime)
         request = runtimes.Request(model["sources"][runtime], model["task"], weights, card, "cpu", 0, passes)
         try:
             session = module.open_session(request)
@@ -45,7 +54,8 @@ for name, model in models.items():
         placed = session.place(batch)
         session.run(placed)
         runs, fetches = [], []
-        for _ in range(calls):
+        # Some formats are emulated, a hundred times slower: a few calls of those.
+        while len(runs) < 2 or (len(runs) < calls and sum(runs) < 2):
             start = time.perf_counter()
             output = session.run(placed)
             ready = time.perf_counter()
@@ -73,9 +83,8 @@ print(json.dumps(found))
 def sessions(request, python_of, checkpoints):
     """What the sessions of one runtime gave, by `model/variant`."""
     runtime = request.param
-    left_out = "" if runtime == "torch" else "int8"
     python = python_of(ENVIRONMENTS[runtime])
-    return runtime, run_python(python, SESSIONS, str(checkpoints), runtime, json.dumps(MODELS), left_out)
+    return runtime, run_python(python, SESSIONS, str(checkpoints), runtime, json.dumps(MODELS))
 
 
 def of_variant(sessions, variant):
@@ -105,13 +114,17 @@ def test_an_fp32_session_holds_four_bytes_a_weight(sessions):
 
 def test_a_cast_session_holds_two_bytes_a_weight_or_says_why_it_cannot(sessions):
     runtime, _ = sessions
+    if runtime not in PASSES["cast"].runtimes:
+        pytest.skip(f"{runtime} has no cast")
     for variant, error in (("bfloat16", 0.05), ("float16", 0.01)):
         for name, result in of_variant(sessions, variant).items():
             if "unsupported" in result:
-                assert (runtime, variant) == ("mindspore", "bfloat16"), result
-                assert "mindspore" in result["unsupported"]
+                assert (runtime, variant) != ("torch", "bfloat16"), result
+                assert runtime in result["unsupported"]
                 continue
-            assert result["model_size_bytes"] == pytest.approx(2 * result["parameters"], rel=0.05), name
+            # OpenVINO's plugin converts the weights while it compiles: they are not seen.
+            held = 4 if runtime == "openvino" else 2
+            assert result["model_size_bytes"] == pytest.approx(held * result["parameters"], rel=0.05), name
             # Not the fp32 outputs under another name, nor far from them; rounding adds up over 121 layers.
             allowed = 6 * error if name.startswith("densenet121") else error
             assert 1e-7 < result["relative_error"] < allowed, name
@@ -119,8 +132,27 @@ def test_a_cast_session_holds_two_bytes_a_weight_or_says_why_it_cannot(sessions)
 
 def test_a_graph_that_cannot_be_compiled_is_not_dumped_where_the_run_takes_place(sessions):
     """MindSpore's batch norm has no bf16, and a graph whose types do not fit is dumped into `rank_0`."""
-    assert sessions[1]["densenet121/bfloat16"]
+    runtime, found = sessions
+    if runtime != "mindspore":
+        pytest.skip("is about MindSpore")
+    assert "BatchNorm" in found["densenet121/bfloat16"]["unsupported"]
     assert not (ROOT / "rank_0").exists()
+
+
+def test_how_a_model_runs_changes_nothing_of_what_it_says(sessions):
+    """Layout, compilation and eager mode are no approximations."""
+    found = {
+        name: result
+        for name, result in sessions[1].items()
+        if name.endswith(("/channels-last", "/compile", "/eager"))
+    }
+    assert found or sessions[0] in READ_ONNX
+    for name, result in found.items():
+        if "unsupported" in result:
+            assert name.endswith("/channels-last"), result
+            assert "no two-dimensional convolution" in result["unsupported"]
+        else:
+            assert result["relative_error"] <= 1e-4, name
 
 
 def test_pruning_changes_the_outputs_in_every_runtime_that_loads_the_checkpoint(sessions):
@@ -136,8 +168,8 @@ def test_run_returns_when_its_outputs_are_ready(sessions):
 
 def test_int8_makes_dense_models_smaller(sessions):
     runtime, found = sessions
-    if runtime != "torch":
-        pytest.skip("int8 is a torch pass")
+    if runtime not in PASSES["quantize_dynamic"].runtimes:
+        pytest.skip(f"{runtime} has no quantize_dynamic")
     assert found["minilm/int8"]["model_size_bytes"] < 0.7 * found["minilm/baseline"]["model_size_bytes"]
     for name in ("mlp", "alexnet"):
         assert found[f"{name}/int8"]["model_size_bytes"] < 0.3 * found[f"{name}/baseline"]["model_size_bytes"]

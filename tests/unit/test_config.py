@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,22 @@ def test_shipped_studies_are_valid(path: Path) -> None:
     assert study.config.matrices
 
 
-def test_the_examples_are_the_four_that_the_readme_names() -> None:
-    assert {path.name for path in (OWN / "examples").iterdir()} == {
-        "all-devices.yaml",
-        "full.yaml",
-        "scenarios.yaml",
-        "smoke.yaml",
-    }
+def test_the_examples_are_those_that_the_readme_names() -> None:
+    named = set(re.findall(r"\]\(examples/([\w.-]+)", (OWN / "README.md").read_text()))
+    assert {path.name for path in (OWN / "examples").iterdir()} == named
+
+
+def test_the_example_of_an_onnx_file_is_valid_where_its_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = OWN / "examples" / "silero-vad" / "config"
+    source = yaml.safe_load((directory / "config.yaml").read_text())
+    with pytest.raises(ConfigError, match=r"onnx is 'silero_vad/data.*not there"):
+        read_study(source, directory, OWN)
+    (tmp_path / "silero_vad" / "data").mkdir(parents=True)
+    (tmp_path / "silero_vad" / "data" / "silero_vad_op18_ifless.onnx").touch()
+    assert list(read_study(source, directory, OWN).models) == ["silero-vad"]
 
 
 def test_a_directory_without_catalogs_takes_those_of_hwfit(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hwfit.data import (
     photograph_patches,
     photographs,
     python_help,
+    python_topics,
     write_dataset,
 )
 
@@ -40,6 +41,12 @@ def test_photographs_are_varied():
     assert images.dtype == np.uint8
     assert len({image.tobytes() for image in images}) == 96
     assert images.std(axis=(1, 2, 3)).min() > 5
+
+
+def test_the_topics_are_one_long_text():
+    (text,) = python_topics()["texts"]
+    assert len(text) > 300_000
+    assert text.count("exception") > 100
 
 
 def test_patches_are_standardized():

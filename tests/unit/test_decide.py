@@ -314,3 +314,52 @@ def test_a_latency_is_still_what_counts_where_one_user_waits():
     fast, large = make_candidate("fast", p50_ms=5), make_candidate("large", p50_ms=6, batch_size=8)
     assert decide("net", [fast, large], "latency", {}).chosen is fast
     assert decide("net", [fast, large], "throughput", {}).chosen is large
+
+
+def make_language_candidate(name, **line):
+    return make_candidate(name, task="generation", scenario="generate-128-32", p50_ms=1000, **line)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "column", "good", "bad"),
+    [
+        ("time_to_first_token_ms", 200, "time_to_first_token_ms", 150, 250),
+        ("time_per_output_token_ms", 50, "time_per_output_token_ms", 40, 60),
+        ("max_perplexity_increase", 0.01, "perplexity_increase", 0.001, 0.1),
+    ],
+)
+def test_the_limits_of_language_models_are_judged_on_their_own_columns(limit, value, column, good, bad):
+    within = make_language_candidate("within", **{column: good})
+    beyond = make_language_candidate("beyond", **{column: bad})
+    decision = decide("lm", [within, beyond], "throughput", {limit: value}, "generate-128-32")
+    assert decision.chosen is within
+    assert beyond.verdict == "rejected"
+    assert column in beyond.reason
+
+
+def test_a_time_of_a_token_has_the_doubt_of_its_row():
+    close = make_language_candidate("close", time_to_first_token_ms=199, relative_error=0.05)
+    decision = decide("lm", [close], "throughput", {"time_to_first_token_ms": 200}, "generate-128-32")
+    assert decision.verdict == "provisional"
+    assert "too close to 200 ms" in close.reason
+
+
+def test_limits_of_language_models_say_nothing_of_others():
+    candidate = make_candidate()
+    limits = {"time_to_first_token_ms": 1, "time_per_output_token_ms": 1, "max_perplexity_increase": 0}
+    assert decide("net", [candidate], "throughput", limits).verdict == "chosen"
+    assert {finding.text for finding in candidate.findings} == {"does not apply: not a language model"}
+
+
+def test_a_limit_on_accuracy_says_nothing_of_a_language_model():
+    candidate = make_language_candidate("any")
+    decision = decide("lm", [candidate], "throughput", {"max_accuracy_drop": 0}, "generate-128-32")
+    assert decision.verdict == "chosen"
+
+
+def test_the_answer_for_a_language_model_speaks_of_tokens_and_requests():
+    figures = {"time_to_first_token_ms": 150.0, "time_per_output_token_ms": 40.0, "perplexity": 20.75}
+    decision = decide("lm", [make_language_candidate("any", **figures)], "latency", {}, "generate-128-32")
+    assert decision.objective == "latency"
+    assert decision.summary.startswith("Prompts of 128 tokens, 32 written to each: Run lm on cpu")
+    assert "1 requests/s, first token 150 ms, each further token 40 ms, perplexity 20.75" in decision.summary

@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
+
 from hwfit.config import Study
-from hwfit.matrix import Plan, rule_name
+from hwfit.matrix import Plan, data_files, rule_name
 from studies import make_plan
 
 
@@ -89,7 +91,7 @@ def test_a_pass_that_a_runtime_lacks_is_unsupported_never_a_baseline():
     plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["int8"]})
     assert statuses(plan)["tensorflow", "int8", 1] == (
         "unsupported",
-        "quantize_dynamic works in torch, not in tensorflow",
+        "quantize_dynamic works in torch, onnxruntime, not in tensorflow",
     )
 
 
@@ -126,9 +128,9 @@ def test_only_what_changes_a_measurement_is_in_a_job():
 
 
 def test_checkpoints_are_made_on_a_cpu_since_an_accelerator_may_be_absent():
-    assert make_plan().prepare_environment == "torch-cpu"
+    assert make_plan().prepare_environment("net") == "torch-cpu"
     gpu = make_plan(matrix={"models": ["net"], "devices": ["gpu0"]})
-    assert gpu.prepare_environment == "torch-cpu"
+    assert gpu.prepare_environment("net") == "torch-cpu"
     assert gpu.environments == {"torch-cpu": [], "torch-cuda": ["gpu0"]}
     tensorflow = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "runtimes": ["tensorflow"]})
     assert tensorflow.environments == {"tensorflow-cpu": ["cpu"], "torch-cpu": []}
@@ -161,3 +163,95 @@ def test_no_two_names_share_the_name_of_a_rule():
     names = ["a-b", "a_b", "a.b", "ab"]
     assert len({rule_name(name) for name in names}) == len(names)
     assert all(rule_name(name).isidentifier() for name in names)
+
+
+def own(**sources):
+    """A model of the user's own, with what each runtime has of it."""
+    return {"own": {"task": "features", "data": "mine.npz", "sources": sources}}
+
+
+@pytest.mark.parametrize(
+    ("sources", "environment"),
+    [
+        ({"tensorflow": {"callable": "a:b"}}, "tensorflow-cpu"),
+        ({"mindspore": {"callable": "a:b"}}, "mindspore-cpu"),
+        ({"onnxruntime": {"onnx": "a.onnx"}, "openvino": {"onnx": "a.onnx"}}, "onnxruntime-cpu"),
+        ({"openvino": {"onnx": "a.onnx"}}, "onnxruntime-cpu"),
+        ({"torch": {"callable": "a:b"}, "onnxruntime": {"export": "torch"}}, "torch-cpu"),
+        ({"tensorflow": {"callable": "a:b"}, "torch": {"callable": "a:b"}}, "torch-cpu"),
+        ({"tensorflow": {"zoo": "lenet-5"}}, "torch-cpu"),
+    ],
+)
+def test_a_model_is_prepared_where_its_reference_can_be_made(sources, environment):
+    runtimes = {name: f"{name}-cpu" for name in sources}
+    devices = {"host": {"accelerator": "cpu", "runtimes": runtimes}}
+    matrix = {"models": ["own"], "devices": ["host"]}
+    plan = make_plan(models=own(**sources), devices=devices, matrix=matrix)
+    assert plan.prepare_environment("own") == environment
+    assert set(plan.environments) == {*runtimes.values(), environment}
+
+
+@pytest.mark.parametrize(
+    ("data", "files"),
+    [
+        ("digits", ["results/data/digits.npz"]),
+        ("my data.npz", ["my data.npz"]),
+        ("signature", []),
+        ("photos/", ["results/data/models/net.npz"]),
+        ("a text.txt", ["results/data/models/net.npz"]),
+        ("t10k-images-idx3-ubyte.gz", ["results/data/models/net.npz"]),
+    ],
+)
+def test_data_lie_where_they_are_or_are_made_into_arrays(data, files):
+    assert data_files("net", data) == files
+
+
+LANGUAGE = {
+    "smollm": {"task": "generation", "data": "python-topics", "sources": {"torch": {"zoo": "smollm2"}}}
+}
+
+
+def test_language_models_have_scenarios_of_their_own_and_others_have_not():
+    plan = make_plan(
+        models=LANGUAGE,
+        matrix={"models": ["net", "smollm"], "devices": ["cpu"], "runtimes": ["torch"]},
+        measurement={
+            "scenarios": ["single_stream", "offline"],
+            "generation": [{}, {"prompt_tokens": 512, "output_tokens": 64}],
+        },
+    )
+    found = [(cell.model, cell.scenario) for cell in plan.cells]
+    assert found == [
+        ("net", "single_stream"),
+        ("net", "offline"),
+        ("smollm", "generate-128-32"),
+        ("smollm", "generate-512-64"),
+    ]
+    assert plan.cells[3].path == "cpu/torch/smollm/baseline/generate-512-64"
+
+
+def test_another_length_leaves_the_jobs_of_the_first_as_they_are():
+    def job(*lengths):
+        measurement = {"generation": [{"output_tokens": length} for length in lengths]}
+        plan = make_plan(
+            models=LANGUAGE,
+            matrix={"models": ["smollm"], "devices": ["cpu"], "runtimes": ["torch"]},
+            measurement=measurement,
+        )
+        return plan.job(plan.cells[0], 0)
+
+    assert job(32) == job(32, 64)
+
+
+def test_an_exclusion_may_name_a_length():
+    plan = make_plan(
+        models=LANGUAGE,
+        matrix={
+            "models": ["smollm"],
+            "devices": ["cpu"],
+            "runtimes": ["torch"],
+            "exclude": [{"scenario": "generate-512-64"}],
+        },
+        measurement={"generation": [{}, {"prompt_tokens": 512, "output_tokens": 64}]},
+    )
+    assert [c.status for c in plan.combinations] == ["", "skipped"]

@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from hwfit.worker.lock import locks_of
 from hwfit.worker.probe import PROBES, probe
 
 GPUS = """\
@@ -85,3 +86,18 @@ def test_every_probe_says_the_same_things(accelerator, nvidia_smi):
     assert found["status"] == "unavailable"
     assert found["reason"]
     assert set(json.loads(json.dumps(found))) >= {"name", "identity", "memory_mb", "driver", "environment"}
+
+
+def test_some_cores_of_a_cpu_are_a_device_of_their_own_with_the_whole_ones_lock():
+    core = min(os.sched_getaffinity(0))
+    whole, part = probe("cpu"), probe("cpu", cores=[core])
+    assert part["status"] == "ok"
+    assert part["identity"] == f"{whole['identity']}:cores {core}"
+    assert (part["cores"], part["pinned_cores"]) == (1, [core])
+    assert part["locks"] == locks_of(whole)
+
+
+def test_a_core_that_is_not_there_is_told():
+    found = probe("cpu", cores=[60_000])
+    assert found["status"] == "unavailable"
+    assert found["reason"].startswith("cores 60000 are not among those that may be used: ")

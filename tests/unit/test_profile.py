@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from hwfit.records import Flag, read_profile
+from hwfit.records import TRUST_BREAKING_FLAGS, Flag, read_json, read_profile, write_json
 from hwfit.worker import conditions, runtimes, sampling
 from hwfit.worker import profile as worker
 from hwfit.worker.errors import Unsupported
@@ -304,3 +304,29 @@ def test_a_neighbour_that_is_gone_again_is_no_changed_machine():
     with found:
         pass
     assert "machine_changed" not in {flag.code for flag in found.flags()}
+
+
+def with_card(job, **changes):
+    """The job, with some of its model's card changed."""
+    path = job.model_directory / "card.json"
+    write_json(path, read_json(path) | changes)
+    return job
+
+
+def test_inputs_that_were_generated_are_flagged_and_the_row_is_valid(tmp_path, monkeypatch):
+    for synthetic in (False, True):
+        job = with_card(make_job(tmp_path, batch_sizes=[1]), synthetic_inputs=synthetic)
+        job.path(1).unlink(missing_ok=True)
+        ((row,), _) = measure(job, monkeypatch)
+        assert row.status == "ok"
+        assert ("synthetic_inputs" in {flag.code for flag in row.flags}) == synthetic
+        assert "synthetic_inputs" not in TRUST_BREAKING_FLAGS
+
+
+def test_another_constant_is_another_subject(tmp_path):
+    job = make_job(tmp_path)
+    without = job.fingerprints(1)["subject"]
+    data = {"name": "x", "dtype": "float32", "shape": [16]}
+    assert with_card(job, inputs=[data]).fingerprints(1)["subject"] == without
+    rates = [with_card(job, inputs=[data, data | {"value": n}]).fingerprints(1)["subject"] for n in (8, 16)]
+    assert len({without, *rates}) == 3

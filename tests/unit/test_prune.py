@@ -12,6 +12,7 @@ ARRAYS = {
     "a.bias": GENERATOR.standard_normal(40).astype(np.float32),
     "norm.weight": GENERATOR.standard_normal(40).astype(np.float32),
     "word_embeddings.weight": GENERATOR.standard_normal((50, 8)).astype(np.float32),
+    "model.embed_tokens.weight": GENERATOR.standard_normal((50, 8)).astype(np.float32),
 }
 PRUNABLE = ("a.weight", "b.weight")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("--output", type=Path, required=True)
 
     dataset = commands.add_parser("dataset", help="write a data set of real inputs")
-    dataset.add_argument("name")
+    dataset.add_argument("name", nargs="?", help="one that hwfit knows")
+    dataset.add_argument("--own", help="JSON: a user's data, see hwfit.own_data")
     dataset.add_argument("--output", type=Path, required=True)
 
     nominate = commands.add_parser("nominate", help="name what fresh rounds should measure again")
@@ -47,6 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--output", type=Path, required=True)
     track.add_argument("--report", type=Path, required=True)
 
+    pipeline = commands.add_parser("pipeline", help="say whether to cut a model in two, from layer times")
+    pipeline.add_argument("--plan", type=Path, default=Path("results/plan.json"))
+    pipeline.add_argument("--model", required=True)
+    pipeline.add_argument("--devices", nargs=2, required=True, help="two that run torch, of this study")
+    pipeline.add_argument("--batch-size", type=int, default=1)
+    pipeline.add_argument("--seconds", type=float, default=3.0, help="of timed calls on each device")
+    pipeline.add_argument("--output", type=Path, help="stdout where absent")
+
     commands.add_parser("show", help="print the recommendation")
     commands.add_parser("retry", help="forget what may go away by itself, so that the next run tries again")
 
@@ -68,9 +78,13 @@ def run_plan(asked: argparse.Namespace) -> int:
 
 def run_dataset(asked: argparse.Namespace) -> int:
     from hwfit.data import DataError, write_absence, write_dataset
+    from hwfit.own_data import write_own_data
 
     try:
-        write_dataset(asked.name, asked.output)
+        if asked.own:
+            write_own_data(json.loads(asked.own), asked.output)
+        else:
+            write_dataset(asked.name, asked.output)
     except DataError as error:
         # The models that need it become rows; the others are measured.
         print(error, file=sys.stderr)
@@ -95,6 +109,26 @@ def run_confirm(asked: argparse.Namespace) -> int:
     plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
     contenders = read_json(asked.contenders).get(asked.device, [])
     write_json(asked.output, {"device": asked.device, "contenders": confirm(plan, contenders)})
+    return 0
+
+
+def run_pipeline(asked: argparse.Namespace) -> int:
+    import json
+
+    from hwfit.config import Study
+    from hwfit.matrix import Plan
+    from hwfit.pipeline_trial import PipelineError, measure_and_judge
+
+    plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
+    try:
+        found = measure_and_judge(plan, asked.model, asked.devices, asked.batch_size, asked.seconds)
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if asked.output:
+        write_json(asked.output, found)
+    else:
+        json.dump(found, sys.stdout, indent=2)
     return 0
 
 
@@ -197,6 +231,7 @@ COMMANDS = {
     "nominate": run_nominate,
     "confirm": run_confirm,
     "decide": run_decide,
+    "pipeline": run_pipeline,
     "report": run_report,
     "track": run_track,
     "show": run_show,

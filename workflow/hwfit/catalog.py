@@ -4,6 +4,7 @@ Declarations only, with the standard library, so that both wings can read them: 
 validate a config and to plan, the worker wing to find the module that does the work.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -13,11 +14,14 @@ class Pass:
 
     `artifact` passes rewrite the shared fp32 checkpoint once, for every device and runtime.
     `session` passes act in the worker, on the loaded model, in the runtimes they name.
+    One that `keeps_outputs` changes how the model is computed, not what comes out.
     """
 
     kind: str
     runtimes: tuple[str, ...]
     module: str
+    keeps_outputs: bool = False
+    is_for_generation: bool = True
 
 
 @dataclass(frozen=True)
@@ -30,49 +34,103 @@ class ZooModel:
     tasks: tuple[str, ...]
     runtimes: tuple[str, ...]
     data: tuple[str, ...]
+    context_tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The software that runs a model, and the accelerators it can drive."""
+    """The software that runs a model, and the accelerators it can drive.
+
+    One that `reads_onnx` takes a model as an ONNX file: the user's own, or exported from torch.
+    """
 
     accelerators: tuple[str, ...]
+    reads_onnx: bool = False
 
 
 RUNTIMES = {
-    "torch": Runtime(accelerators=("cpu", "cuda")),
+    "torch": Runtime(accelerators=("cpu", "cuda", "mps", "xpu", "npu", "tpu")),
     "tensorflow": Runtime(accelerators=("cpu", "cuda", "tpu")),
     "mindspore": Runtime(accelerators=("cpu", "npu")),
+    "onnxruntime": Runtime(accelerators=("cpu", "cuda", "npu", "xpu"), reads_onnx=True),
+    "openvino": Runtime(accelerators=("cpu", "xpu", "intel-npu"), reads_onnx=True),
 }
 
-ACCELERATORS = ("cpu", "cuda", "tpu", "npu")
+# What runs on a composite device: its members, each with a share of the batch.
+COMPOSITE = "composite"
+SPLIT = "split"
+
+# The backend by which torch.distributed drives several devices of a kind.
+DISTRIBUTED = {"cpu": "gloo", "cuda": "nccl"}
+
+READ_ONNX = tuple(name for name, runtime in RUNTIMES.items() if runtime.reads_onnx)
+FRAMEWORKS = tuple(name for name, runtime in RUNTIMES.items() if not runtime.reads_onnx)
+
+
+def weights_file(runtime: str) -> str:
+    """What the file is called that a runtime loads."""
+    return "model.onnx" if RUNTIMES[runtime].reads_onnx else "weights.safetensors"
+
+
+ACCELERATORS = ("cpu", "cuda", "tpu", "npu", "xpu", "mps", "intel-npu")
 
 # What a model's outputs mean, and with it how two sets of outputs are compared:
-# classification by top-1 agreement, features (and embeddings) by mean cosine similarity.
-TASKS = ("classification", "embedding", "features")
+# classification by top-1 agreement, features (and embeddings) by mean cosine similarity, generation by
+# the agreement on the next token, and by perplexity.
+TASKS = ("classification", "embedding", "features", "generation")
 
 # How requests arrive, and whether somebody waits for each answer, so that its latency counts.
 SCENARIOS = {"single_stream": True, "offline": False, "server": True}
 
+# A language model has scenarios of its own instead, one for each pair of lengths.
+_GENERATION = re.compile(r"generate-(\d+)-(\d+)")
+
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
-DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", "python-help")
+TEXT_SETS = ("python-topics", "python-help")
+DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", *TEXT_SETS)
+
+# How many samples are taken of a user's folder or text, or generated: a share of
+# them is then known to some percent.
+SAMPLES = 256
 
 ZOO = {
-    "mlp": ZooModel(("features",), ("torch", "tensorflow", "mindspore"), ("photograph-patches",)),
-    "lenet-300-100": ZooModel(("classification",), ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
-    "lenet-5": ZooModel(("classification",), ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
-    "alexnet": ZooModel(
-        ("features", "classification"), ("torch", "tensorflow", "mindspore"), ("photographs",)
-    ),
-    "densenet121": ZooModel(
-        ("features", "classification"), ("torch", "tensorflow", "mindspore"), ("photographs",)
-    ),
-    "efficientnet-lite0": ZooModel(("classification",), ("torch",), ("photographs",)),
-    "minilm": ZooModel(("embedding",), ("torch",), ("python-help",)),
+    "mlp": ZooModel(("features",), tuple(RUNTIMES), ("photograph-patches",)),
+    "lenet-300-100": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
+    "lenet-5": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
+    "alexnet": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
+    "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
+    "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), ("photographs",)),
+    "minilm": ZooModel(("embedding",), ("torch", *READ_ONNX), ("python-help",)),
+    "smollm2": ZooModel(("generation",), FRAMEWORKS, ("python-topics",), 8192),
 }
 
 PASSES = {
     "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
-    "cast": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.cast"),
-    "quantize_dynamic": Pass("session", ("torch",), "hwfit.worker.passes.quantize_dynamic"),
+    "threads": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.threads", keeps_outputs=True),
+    "cast": Pass("session", (*FRAMEWORKS, "openvino"), "hwfit.worker.passes.cast"),
+    "channels_last": Pass("session", ("torch",), "hwfit.worker.passes.channels_last", True, False),
+    "compile": Pass("session", ("torch", "tensorflow"), "hwfit.worker.passes.compile", True, False),
+    "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager", True, False),
+    "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
 }
+
+
+def generation_scenario(prompt_tokens: int, output_tokens: int) -> str:
+    """The name of the scenario in which a language model reads and writes so many tokens."""
+    return f"generate-{prompt_tokens}-{output_tokens}"
+
+
+def is_generation(scenario: str) -> bool:
+    """Whether a scenario is one of a language model."""
+    return _GENERATION.fullmatch(scenario) is not None
+
+
+def generation_lengths(scenario: str) -> tuple[int, int] | None:
+    """Tokens of the prompt and of the output in a scenario of a language model; None in any other."""
+    match = _GENERATION.fullmatch(scenario)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def has_latency(scenario: str) -> bool:
+    """Whether somebody waits for each answer."""
+    return SCENARIOS.get(scenario, True)

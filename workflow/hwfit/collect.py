@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hwfit import schemas
 from hwfit.matrix import PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
@@ -24,12 +25,24 @@ from hwfit.records import (
     read_json,
     read_profile,
 )
+from hwfit.sections import price_per_hour
 from hwfit.uncertainty import ASSUMED_SPREAD, Estimate, Spread, estimate, pooled_spread
 
 CONFIRMATIONS = "results/confirmations"
 TABLE = "reports/combinations.csv"
 # Figures of a row that are those of its rounds' mean; the others are the first round's.
-AVERAGED = ("latency_p90_ms", "latency_p99_ms", "first_call_ms", "load_s", "power_w", "energy_j_per_sample")
+AVERAGED = (
+    "latency_p90_ms",
+    "latency_p99_ms",
+    "time_to_first_token_ms",
+    "time_per_output_token_ms",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "first_call_ms",
+    "load_s",
+    "power_w",
+    "energy_j_per_sample",
+)
 SUMMED = ("samples", "measured_s", "wall_s")
 
 
@@ -178,12 +191,18 @@ def estimate_of(row: Row, spread: Spread) -> Estimate | None:
 def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:
     """The table a user reads, a row a combination, with the columns of `records.COLUMNS`."""
     study = plan["study"]
-    lines = [figures_of(row, study, inventories.get(row.cell.device, {})) for row in rows]
+    devices = schemas.ADAPTERS["devices"].validate_python(study["devices"])
+    prices = {device: price_per_hour(devices, device) for device in devices}
+    lines = [
+        figures_of(row, study, inventories.get(row.cell.device, {}), prices[row.cell.device]) for row in rows
+    ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of the table."""
+def figures_of(
+    row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any], price: float | None
+) -> dict[str, Any]:
+    """One line of the table; `price` is the device's in US dollars an hour."""
     cell = row.cell
     line: dict[str, Any] = dict.fromkeys(COLUMNS)
     line |= {name: getattr(cell, name) for name in Cell.__dataclass_fields__}
@@ -217,7 +236,6 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
     peak = inventory.get("peaks", {}).get("matmul_float32_gflops")
     if peak and line["flops_per_sample"] and throughput:
         line["utilization"] = line["flops_per_sample"] * throughput / (peak * 1e9)
-    price = study["devices"][cell.device].get("price_per_hour")
     if price and throughput:
         line["cost_usd_per_million"] = price / 3600 / throughput * 1e6
     return line
@@ -267,7 +285,7 @@ def forget_transient(directory: Path) -> list[Path]:
     )
     for pattern in patterns:
         removed += [path for path in sorted(directory.glob(pattern)) if is_transient(path)]
-    for path in sorted((directory / "results/data").glob("*.npz")):
+    for path in sorted((directory / "results/data").rglob("*.npz")):
         with np.load(path) as stored:
             removed += [path] if "unavailable" in stored.files else []
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):

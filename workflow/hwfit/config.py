@@ -20,11 +20,13 @@ from hwfit.config_errors import ConfigError, display, shown
 from hwfit.key_path import KeyPath
 from hwfit.sections import (
     Cast,
+    Composite,
     Config,
     Constraints,
     Decision,
     Device,
     Exclusion,
+    Generation,
     Matrix,
     Measurement,
     Model,
@@ -41,12 +43,14 @@ from hwfit.yaml_source import MAX_DEPTH, YamlSource, read_yaml, require_readable
 
 __all__ = [
     "Cast",
+    "Composite",
     "Config",
     "ConfigError",
     "Constraints",
     "Decision",
     "Device",
     "Exclusion",
+    "Generation",
     "Matrix",
     "Measurement",
     "Model",
@@ -158,7 +162,7 @@ def _catalog_path(name: str, directory: Path, fallback: Path) -> Path:
 def _findings(name: str, valid: Mapping[str, Any]) -> Iterator[config_checks.Finding]:
     if name != "config":
         return getattr(config_checks, f"check_{name}")(valid[name])
-    return config_checks.check_config(valid["config"], valid.get("devices"))
+    return config_checks.check_config(valid["config"], valid.get("devices"), valid.get("models"))
 
 
 def _config_document(config: Mapping[str, Any], files: Sequence[Path]) -> Document:

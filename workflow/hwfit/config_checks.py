@@ -5,6 +5,7 @@ Each check takes sections that are valid by themselves and yields `(key path, me
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,36 +14,64 @@ from urllib.parse import urlsplit
 
 from hwfit import catalog
 from hwfit.config_errors import nearest, shown, written
+from hwfit.input_checks import Finding, check_inputs
+from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
-from hwfit.sections import Config, Device, Exclusion, Matrix, Model, Optimization
+from hwfit.sections import (
+    Composite,
+    Config,
+    Device,
+    Exclusion,
+    Matrix,
+    Measurement,
+    Member,
+    Model,
+    Optimization,
+    Source,
+    price_per_hour,
+)
 
-Finding = tuple[KeyPath, str]
+# The keys of a source, of which it has one.
+SOURCES = ("zoo", "callable", "onnx", "export", "huggingface")
+
+# What a Hugging Face folder is loaded for.
+FOLDER_TASKS = ("generation", "embedding", "classification")
 
 
 def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
     """A model has one source for each runtime, and a zoo model is used for what it is."""
     for name, model in models.items():
         for runtime, source in model.sources.items():
-            if (source.zoo is None) == (source.callable is None):
-                which = "neither zoo nor callable" if source.zoo is None else "both zoo and callable"
-                yield (name, "sources", runtime), f"has {which}; allowed: exactly one of them"
+            given = [kind for kind in SOURCES if getattr(source, kind) is not None]
+            if len(given) != 1:
+                which = f"both {' and '.join(given)}" if given else f"none of {', '.join(SOURCES)}"
+                message = f"has {which}; allowed: exactly one of {', '.join(SOURCES)}"
+                yield (name, "sources", runtime), message
             elif source.zoo is not None:
                 yield from _check_zoo(name, model, runtime, source.zoo)
-        zoo = {source.zoo for source in model.sources.values()}
-        if len(zoo) > 1:
-            message = "mixes sources; allowed: one zoo model for all runtimes, or a callable for each"
+            elif source.huggingface is not None:
+                yield from _check_folder(name, model, runtime, source)
+            elif model.task == "generation":
+                message = f"is {given[0]}; allowed for generation: a zoo model, or a Hugging Face folder"
+                yield (name, "sources", runtime), message
+            else:
+                yield from _check_kind(name, model, runtime, given[0])
+            if source.trust is not None and source.huggingface is None:
+                yield (name, "sources", runtime, "trust"), "is for a Hugging Face folder"
+        yield from check_inputs(name, model)
+        own = [source for source in model.sources.values() if not source.export]
+        if len({(source.zoo, source.huggingface) for source in own}) > 1:
+            message = "mixes sources; allowed: one zoo model, or one folder, for all runtimes"
             yield (name, "sources"), message
-        if zoo == {None}:
+        if all(source.zoo is None for source in own):
             if model.training:
-                yield (name, "training"), "is for zoo models; a callable brings its own weights"
+                yield (name, "training"), "is for zoo models; yours brings its own weights"
             if model.weights:
                 yield (name, "weights"), "is for zoo models; list what a callable reads under `files`"
         elif model.training and model.weights:
             yield (name, "training"), "is for a model without `weights`; allowed: one of the two"
         if model.weights and not Path(model.weights).is_file():
             yield (name, "weights"), _absent(model.weights)
-        if model.data.endswith(".npz") and not Path(model.data).is_file():
-            yield (name, "data"), _absent(model.data)
         for place, file in enumerate(model.files):
             if not Path(file).is_file():
                 yield (name, "files", place), _absent(file)
@@ -50,6 +79,22 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
 
 def _absent(file: str) -> str:
     return f"is {shown(file)}, looked for at {Path(file).absolute()}: not there"
+
+
+def _check_kind(name: str, model: Model, runtime: str, kind: str) -> Iterator[Finding]:
+    """A source of the user's own is one that its runtime can take."""
+    path = (name, "sources", runtime)
+    reads_onnx = catalog.RUNTIMES[runtime].reads_onnx
+    if kind == "callable" and reads_onnx:
+        yield path, f"is a callable, and {runtime} reads ONNX files; allowed: zoo, onnx, or export: torch"
+    if kind in ("onnx", "export") and not reads_onnx:
+        able = ", ".join(catalog.READ_ONNX)
+        yield path, f"is {kind}, which is for the runtimes that read ONNX files: {able}"
+    if kind == "export" and reads_onnx and "torch" not in model.sources:
+        yield path, "is export: torch, and the model has no torch source; add one, or name an ONNX file"
+    file = model.sources[runtime].onnx
+    if file and not Path(file).is_file():
+        yield (*path, "onnx"), _absent(file)
 
 
 def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Finding]:
@@ -61,14 +106,45 @@ def _check_zoo(name: str, model: Model, runtime: str, zoo: str) -> Iterator[Find
     if model.task != as_it_comes and not (model.weights and model.task in with_weights):
         more = f"; with `weights` of your own: {', '.join(brought.tasks)}" if with_weights else ""
         yield (name, "task"), f"is {shown(model.task)}; allowed for {zoo}: {as_it_comes}{more}"
-    if model.data not in brought.data and not model.data.endswith(".npz"):
+    if model.data not in brought.data and data_kind(model.data) == "named":
         choices = ", ".join(brought.data)
-        yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or a .npz file"
+        yield (name, "data"), f"is {shown(model.data)}; allowed for {zoo}: {choices}, or data of your own"
 
 
-def check_devices(devices: Mapping[str, Device]) -> Iterator[Finding]:
-    """A device's runtimes can drive its accelerator."""
+def _check_folder(name: str, model: Model, runtime: str, source: Source) -> Iterator[Finding]:
+    """A Hugging Face folder is there, can be read without running what it brings, and fits its task."""
+    folder = Path(str(source.huggingface))
+    path = (name, "sources", runtime, "huggingface")
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        said = "has no config.json" if isinstance(error, OSError) else "has a config.json that is not JSON"
+        yield path, f"is {shown(source.huggingface)}, looked for at {folder.absolute()}: {said}"
+        return
+    if not source.trust and not any(folder.glob("*.safetensors")):
+        reason = "has no .safetensors, and weights that are pickles run code when they are read"
+        yield path, f"is {shown(source.huggingface)}, which {reason}; convert them, or set trust: true"
+    if not source.trust and config.get("auto_map"):
+        yield path, f"is {shown(source.huggingface)}, which brings code of its own; set trust: true to run it"
+    if model.task not in FOLDER_TASKS:
+        allowed = ", ".join(FOLDER_TASKS)
+        yield (name, "task"), f"is {shown(model.task)}; allowed for a Hugging Face folder: {allowed}"
+    if runtime != "torch" and (model.task != "generation" or config.get("model_type") != "llama"):
+        found = f"{model.task} by a {shown(config.get('model_type'))}"
+        yield path, f"is for {found}; allowed in {runtime}: generation by a 'llama'; others in torch"
+    if model.task == "generation" and model.data not in catalog.TEXT_SETS and not model.data.endswith(".npz"):
+        choices = ", ".join(catalog.TEXT_SETS)
+        yield (name, "data"), f"is {shown(model.data)}; allowed for generation: {choices}, or a .npz file"
+
+
+def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding]:
+    """A device's runtimes can drive its accelerator; a composite's members can work side by side."""
     for name, device in devices.items():
+        if isinstance(device, Composite):
+            yield from _check_members(name, device, devices)
+            continue
+        if device.cores and device.accelerator != "cpu":
+            yield (name, "cores"), f"is for the accelerator cpu, and this is {device.accelerator}"
         for runtime in device.runtimes:
             accelerators = catalog.RUNTIMES[runtime].accelerators
             if device.accelerator not in accelerators:
@@ -79,6 +155,52 @@ def check_devices(devices: Mapping[str, Device]) -> Iterator[Finding]:
                     f"cannot drive the accelerator {device.accelerator}; allowed there: {', '.join(able)}"
                 )
                 yield (name, "runtimes", runtime), message
+
+
+def _check_members(
+    name: str, composite: Composite, devices: Mapping[str, Device | Composite]
+) -> Iterator[Finding]:
+    """Each member is one device with one runtime, and no two of them share a chip or a core."""
+    members: list[tuple[str, Device]] = []
+    for index, entry in enumerate(composite.members):
+        path: KeyPath = (name, "members", index)
+        member = Member(device=entry) if isinstance(entry, str) else entry
+        device = devices[member.device]
+        if isinstance(device, Composite):
+            yield path, f"is {shown(member.device)}, a composite itself; name its members"
+            continue
+        listed = ", ".join(device.runtimes)
+        if member.runtime is None and len(device.runtimes) > 1:
+            advice = f"write {{device: {member.device}, runtime: {next(iter(device.runtimes))}}}, or another"
+            yield path, f"is {shown(member.device)}, which lists the runtimes {listed}; {advice}"
+        elif member.runtime and member.runtime not in device.runtimes:
+            said = f"is {shown(member.runtime)}, which device {shown(member.device)} does not list"
+            yield (*path, "runtime"), f"{said}; it lists: {listed}"
+        for other, before in members:
+            shared = _shared_hardware(device, before)
+            if shared:
+                yield path, f"is {shown(member.device)}, which shares {shared} with {shown(other)}"
+        runtime = member.runtime or next(iter(device.runtimes))
+        if composite.parallel and runtime != "torch":
+            yield path, f"runs {runtime}; allowed with parallel: {composite.parallel}: torch"
+        members.append((member.device, device))
+    kinds = sorted({device.accelerator for _, device in members})
+    if composite.parallel and (len(kinds) > 1 or not set(kinds) <= set(catalog.DISTRIBUTED)):
+        able = " or ".join(catalog.DISTRIBUTED)
+        message = f"is for members of one kind, {able}; these are {', '.join(kinds)}"
+        yield (name, "parallel"), message
+
+
+def _shared_hardware(one: Device, other: Device) -> str:
+    """What two devices both run on, in words; empty where they can work side by side."""
+    if one.accelerator != other.accelerator:
+        return ""
+    if one.accelerator != "cpu":
+        return f"{one.accelerator} {one.index}" if one.index == other.index else ""
+    if not one.cores or not other.cores:
+        return "the cores of the host; give each its own `cores`"
+    both = sorted(set(one.cores) & set(other.cores))
+    return f"core {', '.join(map(str, both))}" if both else ""
 
 
 def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[Finding]:
@@ -102,15 +224,31 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
                     f"is {step}, which rewrites the checkpoint before {before[0]} acts on the loaded model"
                 )
                 yield path, f"{message}; write {step} first"
+        if "compile" in passes and "eager" in passes:
+            yield (
+                (name, "passes"),
+                "has both compile and eager, which undo each other; allowed: one of them",
+            )
+        if "compile" in passes[:-1]:
+            after = passes[passes.index("compile") + 1]
+            path = (name, "passes", passes.index("compile"))
+            yield (
+                path,
+                f"is compile, and {after} comes after it; allowed: compile as the last",
+            )
         if "cast" in passes and "quantize_dynamic" in passes:
             reason = "quantize_dynamic works on fp32 weights and activations, and cast leaves neither"
             yield (name, "passes"), f"has both cast and quantize_dynamic: {reason}; allowed: one of the two"
 
 
-def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterator[Finding]:
+def check_config(
+    config: Config,
+    devices: Mapping[str, Device | Composite] | None,
+    models: Mapping[str, Model] | None = None,
+) -> Iterator[Finding]:
     """Times are in order, and the matrix combines and excludes what exists.
 
-    `devices` is None where devices.yaml is itself wrong: what depends on it is left out.
+    `devices` or `models` is None where its file is itself wrong: what depends on it is left out.
     """
     measurement = config.measurement
     if measurement.max_seconds < measurement.min_seconds:
@@ -131,6 +269,8 @@ def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterat
             )
             yield ("measurement", "timeout_seconds"), f"{message}; allowed: server_seconds or more"
     yield from _check_uri(config.tracking.uri)
+    if models is not None:
+        yield from _check_contexts(config, models)
     if devices is None:
         return
     remaining = 0
@@ -139,7 +279,7 @@ def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterat
         unlisted = list(_check_runtimes(path, matrix, devices))
         yield from unlisted
         if not unlisted:
-            keys = list(_combinations(matrix, devices))
+            keys = list(_combinations(matrix, devices, config.measurement))
             yield from _check_exclusions(path, matrix, keys)
             remaining += sum(not any(matches(rule, key) for rule in matrix.exclude) for key in keys)
         else:
@@ -148,9 +288,37 @@ def check_config(config: Config, devices: Mapping[str, Device] | None) -> Iterat
         yield ("matrix",), "excludes every combination; allowed: at least one that remains"
     if config.decision.objective == "cost":
         used = sorted({name for matrix in config.matrices for name in matrix.devices})
-        if not any(devices[name].price_per_hour for name in used):
+        if not any(price_per_hour(devices, name) for name in used):
             message = f"is 'cost', but none of {', '.join(used)} has a price_per_hour in devices.yaml"
             yield ("decision", "objective"), message
+
+
+def _check_contexts(config: Config, models: Mapping[str, Model]) -> Iterator[Finding]:
+    """Prompt and output fit into the context of each language model that is used."""
+    used = dict.fromkeys(name for matrix in config.matrices for name in matrix.models)
+    for name in used:
+        context = _context_tokens(models[name])
+        for index, lengths in enumerate(config.measurement.generation if context else ()):
+            tokens = lengths.prompt_tokens + lengths.output_tokens
+            if context and tokens > context:
+                said = f"is {lengths.prompt_tokens} + {lengths.output_tokens} tokens"
+                message = f"{said}; allowed for {name}: {context}, its context"
+                yield ("measurement", "generation", index), message
+
+
+def _context_tokens(model: Model) -> int | None:
+    """The most tokens of a sequence of a language model; None for others, or where it does not say."""
+    source = next(iter(model.sources.values()))
+    if model.task != "generation":
+        return None
+    if source.zoo:
+        return catalog.ZOO[source.zoo].context_tokens
+    try:
+        return json.loads((Path(str(source.huggingface)) / "config.json").read_text())[
+            "max_position_embeddings"
+        ]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _check_uri(uri: str) -> Iterator[Finding]:
@@ -166,7 +334,9 @@ def _check_uri(uri: str) -> Iterator[Finding]:
         yield ("tracking", "uri"), f"{shown(uri)} {message}; a password's special characters need %-encoding"
 
 
-def _check_runtimes(path: KeyPath, matrix: Matrix, devices: Mapping[str, Device]) -> Iterator[Finding]:
+def _check_runtimes(
+    path: KeyPath, matrix: Matrix, devices: Mapping[str, Device | Composite]
+) -> Iterator[Finding]:
     for index, runtime in enumerate(matrix.runtimes or []):
         for device in matrix.devices:
             listed = devices[device].runtimes
@@ -179,9 +349,13 @@ def _check_runtimes(path: KeyPath, matrix: Matrix, devices: Mapping[str, Device]
                 )
 
 
-def _combinations(matrix: Matrix, devices: Mapping[str, Device]) -> Iterator[dict[str, Any]]:
-    for model, device, optimization, batch_size in product(
-        matrix.models, matrix.devices, matrix.optimizations, matrix.batch_sizes
+def _combinations(
+    matrix: Matrix, devices: Mapping[str, Device | Composite], measurement: Measurement
+) -> Iterator[dict[str, Any]]:
+    # Whichever of the two kinds a model has: that an exclusion's name exists is enough here.
+    scenarios = [*measurement.scenarios, *(lengths.scenario for lengths in measurement.generation)]
+    for model, device, optimization, scenario, batch_size in product(
+        matrix.models, matrix.devices, matrix.optimizations, scenarios, matrix.batch_sizes
     ):
         for runtime in matrix.runtimes or devices[device].runtimes:
             yield {
@@ -189,6 +363,7 @@ def _combinations(matrix: Matrix, devices: Mapping[str, Device]) -> Iterator[dic
                 "device": device,
                 "runtime": runtime,
                 "optimization": optimization,
+                "scenario": scenario,
                 "batch_size": batch_size,
             }
 

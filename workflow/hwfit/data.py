@@ -7,6 +7,7 @@
 | fashion-mnist | 70,000 garments, 28x28 (Xiao et al. 2017, MIT) | Debian package dataset-fashion-mnist |
 | photographs | 96 crops of two photographs, 224x224 | bundled with scikit-learn |
 | photograph-patches | 512 grey patches of them, 20x50 pixels | bundled with scikit-learn |
+| python-topics | Python's help topics as one text | CPython's pydoc_data |
 | python-help | 256 passages of Python's help topics | CPython's pydoc_data |
 """
 
@@ -128,6 +129,8 @@ def read_idx(content: bytes, path: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise DataError(f"{path} is not an IDX file of bytes")
     dimensions = content[3]
+    if len(content) < 4 + 4 * dimensions:
+        raise DataError(f"{path} is cut short within its head")
     shape = np.frombuffer(content, ">u4", dimensions, 4).astype(int)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
     if values.size != shape.prod():
@@ -176,6 +179,13 @@ def photograph_patches() -> dict[str, np.ndarray]:
     return {"x": np.stack(patches).astype(np.float32)}
 
 
+def python_topics() -> dict[str, np.ndarray]:
+    """All of Python's help topics, in the order of their names, as one of `texts`."""
+    from pydoc_data.topics import topics
+
+    return {"texts": np.array(["\n\n".join(topics[name] for name in sorted(topics))])}
+
+
 def python_help() -> dict[str, np.ndarray]:
     """Passages of Python's help topics as `texts`."""
     from pydoc_data.topics import topics
@@ -197,5 +207,6 @@ DATASETS: dict[str, Callable[[], dict[str, np.ndarray]]] = {
     "fashion-mnist": fashion_mnist,
     "photographs": photographs,
     "photograph-patches": photograph_patches,
+    "python-topics": python_topics,
     "python-help": python_help,
 }

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.catalog import SCENARIOS
+from hwfit.catalog import generation_lengths, has_latency, is_generation
 from hwfit.collect import Row
 from hwfit.records import DEFAULT_SCENARIO, TRUST_BREAKING_FLAGS
 from hwfit.series import exceedance_verdict
@@ -43,8 +43,11 @@ LIMITS = {
     "latency_p50_ms": Limit("latency_p50_ms", unit=" ms"),
     "latency_p90_ms": Limit("latency_p90_ms", percentile=0.90, unit=" ms"),
     "latency_p99_ms": Limit("latency_p99_ms", percentile=0.99, unit=" ms"),
+    "time_to_first_token_ms": Limit("time_to_first_token_ms", unit=" ms"),
+    "time_per_output_token_ms": Limit("time_per_output_token_ms", unit=" ms"),
     "min_throughput_samples_per_s": Limit("throughput_samples_per_s", is_minimum=True, unit="/s"),
     "max_accuracy_drop": Limit("accuracy_drop"),
+    "max_perplexity_increase": Limit("perplexity_increase"),
     "min_fidelity": Limit("fidelity", is_minimum=True),
     "max_memory_mb": Limit("peak_memory_mb", unit=" MB"),
     "max_model_size_mb": Limit("model_size_mb", unit=" MB"),
@@ -72,6 +75,10 @@ OBJECTIVES = {
 
 
 LATENCIES = ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms")
+# Columns that a language model alone has: their limits say nothing of others.
+TOKEN_COLUMNS = ("time_to_first_token_ms", "time_per_output_token_ms", "perplexity_increase")
+# Columns that follow the pace of a row, and have its relative doubt.
+PACED = ("latency_p50_ms", "throughput_samples_per_s", "time_to_first_token_ms", "time_per_output_token_ms")
 SCENARIO_WORDS = {"offline": "All samples at once", "server": "Requests at random"}
 
 
@@ -133,16 +140,24 @@ def decide(
     decision = decide_among(model, candidates, OBJECTIVES[objective_name], limits)
     decision.scenario, decision.objective = scenario, objective_name
     if scenario != DEFAULT_SCENARIO:
-        decision.summary = f"{SCENARIO_WORDS[scenario]}: {decision.summary}"
+        decision.summary = f"{words_of(scenario)}: {decision.summary}"
     return decision
+
+
+def words_of(scenario: str) -> str:
+    """A scenario in words."""
+    if lengths := generation_lengths(scenario):
+        return f"Prompts of {lengths[0]} tokens, {lengths[1]} written to each"
+    return SCENARIO_WORDS[scenario]
 
 
 def objective_in(scenario: str, objective_name: str) -> str:
     """What is wanted in a scenario. A latency is sought where the next request waits for the last one's
-    answer; elsewhere it is nobody's, or has its limits, and as many samples as possible are wanted.
+    answer, or for the last word of one; elsewhere it is nobody's, or has its limits, and as many samples as
+    possible are wanted.
     """
-    is_latency = objective_name == "latency" and scenario != DEFAULT_SCENARIO
-    return "throughput" if is_latency else objective_name
+    is_sought = scenario == DEFAULT_SCENARIO or is_generation(scenario)
+    return "throughput" if objective_name == "latency" and not is_sought else objective_name
 
 
 def decide_among(
@@ -195,8 +210,10 @@ def check(candidate: Candidate, name: str, value: float) -> Finding:
     """How a candidate stands to one limit, with the evidence."""
     limit = LIMITS[name]
     line, unit = candidate.line, limit.unit
-    if limit.column in LATENCIES and not SCENARIOS[candidate.row.cell.scenario]:
+    if limit.column in LATENCIES and not has_latency(candidate.row.cell.scenario):
         return Finding(name, "met", "does not apply: offline, nobody waits for an answer")
+    if limit.column in TOKEN_COLUMNS and not is_generation(candidate.row.cell.scenario):
+        return Finding(name, "met", "does not apply: not a language model")
     if limit.column == "accuracy_drop" and line.get("accuracy_drop") is None:
         return check_accuracy_without_labels(candidate, name, value)
     figure = line.get(limit.column)
@@ -206,8 +223,7 @@ def check(candidate: Candidate, name: str, value: float) -> Finding:
         return Finding(name, "unproven", f"{limit.column} was not measured")
     low, high = figure, figure
     estimate = candidate.row.estimate
-    if limit.column in ("latency_p50_ms", "throughput_samples_per_s") and estimate:
-        # Throughput follows the pace, and has its relative doubt.
+    if limit.column in PACED and estimate:
         reach = estimate.interval()[1] / estimate.median_ms
         low, high = figure / reach, figure * reach
     overshoot = (value - figure if limit.is_minimum else figure - value) / max(abs(value), 1e-12)
@@ -358,12 +374,18 @@ def summarise(
     """One sentence a person can act on."""
     line, cell = chosen.line, chosen.row.cell
     low, high = line["latency_p50_ci_low_ms"], line["latency_p50_ci_high_ms"]
+    unit = "requests" if is_generation(cell.scenario) else "samples"
     text = (
         f"Run {model} on {cell.device} with {cell.runtime}, {cell.optimization}, "
         f"batch size {chosen.row.batch_size}: "
-        f"{line['throughput_samples_per_s']:.4g} samples/s"
+        f"{line['throughput_samples_per_s']:.4g} {unit}/s"
     )
-    if cell.scenario == DEFAULT_SCENARIO:
+    if is_generation(cell.scenario):
+        tokens = {"first token": "time_to_first_token_ms", "each further token": "time_per_output_token_ms"}
+        text += "".join(f", {words} {line[name]:.4g} ms" for words, name in tokens.items() if line.get(name))
+        if line.get("perplexity") is not None:
+            text += f", perplexity {line['perplexity']:.4g}"
+    elif cell.scenario == DEFAULT_SCENARIO:
         text += f", p50 {line['latency_p50_ms']:.4g} ms ({low:.4g} to {high:.4g})"
     elif cell.scenario == "server":
         tails = {name: line.get(f"latency_{name}_ms") for name in ("p50", "p90", "p99")}

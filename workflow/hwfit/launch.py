@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwfit.catalog import PASSES
+from hwfit.catalog import COMPOSITE, generation_lengths, weights_file
 from hwfit.collect import Row
-from hwfit.matrix import artifact_name, environment_file, model_directory, weights_directory
+from hwfit.config import Study
+from hwfit.matrix import Plan, environment_file
 from hwfit.records import RecordError, read_json
 
 TEMPLATE = """\
@@ -28,46 +29,56 @@ card = json.loads((model / "card.json").read_text())
 request = runtimes.Request(
     source={source!r},
     task={task!r},
-    weights=Path({weights!r}) / "weights.safetensors",
+    weights=Path({weights!r}),
     card=card,
     accelerator={accelerator!r},
     index={index!r},
     passes={passes!r},
     threads={threads!r},
-)
+    output_tokens={output_tokens!r},
+{members})
 session = runtimes.load({runtime!r}).open_session(request)
 with np.load(model / "evaluation.npz") as stored:
-    batch = {{entry["name"]: stored[entry["name"]][:{batch_size}] for entry in card["inputs"]}}
+    batch = {batch}
 outputs = session.fetch(session.run(session.place(batch)))
 print(outputs.shape)
 """
 
 
+INPUTS = (
+    '{{entry["name"]: np.resize(stored[entry["name"]], ({batch_size}, *stored[entry["name"]].shape[1:]))\n'
+    '             for entry in card["inputs"] if "value" not in entry}}'
+)
+PROMPTS = '{{"input_ids": np.resize(stored["tokens"], ({batch_size}, {prompt_tokens}))}}'
+
+
 def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
     """How to run a row from the project's directory: its environment, that one's Python, and the code."""
-    cell, study = row.cell, plan["study"]
-    model, device = study["models"][cell.model], study["devices"][cell.device]
-    passes = study["optimizations"][cell.optimization]["passes"]
-    artifact = artifact_name([step for step in passes if PASSES[step["pass"]].kind == "artifact"])
-    environment = device["runtimes"][cell.runtime]
+    cell, planned = row.cell, Plan(Study.model_validate(plan["study"]))
+    job = planned.job(cell, 0, [row.batch_size])
+    environment = planned.environment(cell.device, cell.runtime)
     try:
         python = read_json(environment_file(environment)).get("python")
     except RecordError:
         python = None
-    source = {key: value for key, value in model["sources"][cell.runtime].items() if value is not None}
+    prompt_tokens, output_tokens = generation_lengths(cell.scenario) or (None, None)
+    inputs = PROMPTS if prompt_tokens else INPUTS
+    weights = job["weights_directory"]
     code = TEMPLATE.format(
         package=seen_from_here(Path(__file__).parents[1]),
         title=f"{cell}, batch size {row.batch_size}",
-        model=model_directory(cell.model),
-        weights=weights_directory(cell.model, artifact),
-        source=source,
-        task=model["task"],
-        accelerator=device["accelerator"],
-        index=device["index"],
-        passes=[step for step in passes if PASSES[step["pass"]].kind == "session"],
-        threads=device["threads"],
+        model=job["model_directory"],
+        weights=weights if job["accelerator"] == COMPOSITE else f"{weights}/{weights_file(cell.runtime)}",
+        source=job["source"],
+        task=job["task"],
+        accelerator=job["accelerator"],
+        index=job["index"],
+        passes=job["passes"],
+        threads=job["threads"],
+        members=f"    members={job['members']!r},\n" if "members" in job else "",
         runtime=cell.runtime,
-        batch_size=row.batch_size,
+        output_tokens=output_tokens,
+        batch=inputs.format(batch_size=row.batch_size, prompt_tokens=prompt_tokens),
     )
     python = python and seen_from_here(Path(python))
     return {"environment": environment, "python": python, "code": code}

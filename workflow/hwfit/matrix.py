@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from hwfit.catalog import DATASETS, PASSES, RUNTIMES
+from hwfit.catalog import COMPOSITE, PASSES, READ_ONNX, RUNTIMES
 from hwfit.config import Exclusion, Matrix, Study
 from hwfit.config_errors import mask_credentials
+from hwfit.input_sections import data_kind
 from hwfit.records import Cell, fingerprint, profile_path
+from hwfit.sections import Composite, Device, members_of
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
 NOT_IN_MATRIX = "not in the matrix"
-# Prepares checkpoints where no CPU of the matrix brings an environment with torch.
-FALLBACK_PREPARE_ENVIRONMENT = "torch-cpu"
+# What an ONNX file is called that is made of a model as it is.
+CHECKPOINT = "checkpoint"
+# Prepares checkpoints where no CPU of the matrix brings an environment with the runtime.
+FALLBACK_PREPARE_ENVIRONMENT = "{}-cpu"
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,26 @@ class Plan:
             for device in matrix.devices:
                 for runtime in matrix.runtimes or self.study.devices[device].runtimes:
                     for optimization in matrix.optimizations:
-                        for scenario in self.study.config.measurement.scenarios:
+                        for scenario in self.scenarios_of(model):
                             yield Cell(model, device, runtime, optimization, scenario)
+
+    def scenarios_of(self, model: str) -> list[str]:
+        """The scenarios that a model is measured in: those of generation for a language model."""
+        measurement = self.study.config.measurement
+        if self.study.models[model].task == "generation":
+            return [lengths.scenario for lengths in measurement.generation]
+        return list(measurement.scenarios)
 
     def obstacle(self, cell: Cell) -> tuple[str, str] | None:
         """The status and the reason for which a cell cannot be measured, as far as the config tells."""
+        for member in self.member_cells(cell):
+            if found := self.obstacle(member):
+                return found[0], f"member {member.device}: {found[1]}"
         device = self.study.devices[cell.device]
+        if not isinstance(device, Device):
+            if self.study.models[cell.model].task == "generation":
+                return "unsupported", "the requests of a language model are not split over devices"
+            return None
         if cell.runtime not in device.runtimes:
             return "unsupported", f"devices.yaml lists no {cell.runtime} for {cell.device}"
         if device.accelerator not in RUNTIMES[cell.runtime].accelerators:
@@ -85,13 +103,18 @@ class Plan:
             runtimes = PASSES[step.name].runtimes
             if cell.runtime not in runtimes:
                 return "unsupported", f"{step.name} works in {', '.join(runtimes)}, not in {cell.runtime}"
+            if self.study.models[cell.model].task == "generation" and not PASSES[step.name].is_for_generation:
+                return "unsupported", f"{step.name} does not act on language models"
             source = self.study.models[cell.model].sources[cell.runtime]
-            if PASSES[step.name].kind == "artifact" and source.callable and cell.runtime != "torch":
-                reason = (
-                    f"{step.name} rewrites the checkpoint; a callable in {cell.runtime} has its own weights"
-                )
-                return "unsupported", reason
+            own = "an ONNX file" if source.onnx else source.callable and f"a callable in {cell.runtime}"
+            if PASSES[step.name].kind == "artifact" and own and cell.runtime != "torch":
+                return "unsupported", f"{step.name} rewrites the checkpoint; {own} has its own weights"
         return None
+
+    def member_cells(self, cell: Cell) -> list[Cell]:
+        """A composite's cell as each of its members runs it; none for a device with a chip of its own."""
+        members = members_of(self.study.devices, cell.device)
+        return [replace(cell, device=device, runtime=runtime) for device, runtime in members]
 
     @cached_property
     def batch_sizes(self) -> dict[Cell, dict[int, str]]:
@@ -117,6 +140,19 @@ class Plan:
         return sorted({cell.device for cell in self.cells})
 
     @cached_property
+    def composites(self) -> dict[str, list[tuple[str, str]]]:
+        """Of these devices the composites, with their members as (device, runtime)."""
+        members = {device: members_of(self.study.devices, device) for device in self.devices}
+        return {device: found for device, found in members.items() if found}
+
+    @cached_property
+    def hardware(self) -> dict[str, Device]:
+        """The devices with a chip of their own that are measured, or are members of what is measured."""
+        members = {device for found in self.composites.values() for device, _ in found}
+        names = sorted((set(self.devices) - set(self.composites)) | members)
+        return {name: device for name in names if isinstance(device := self.study.devices[name], Device)}
+
+    @cached_property
     def models(self) -> list[str]:
         """The models that have something to measure."""
         return sorted({cell.model for cell in self.cells})
@@ -127,33 +163,59 @@ class Plan:
         return sorted(set().union(*sizes))
 
     def environment(self, device: str, runtime: str) -> str:
-        """The name of the environment in which a runtime drives a device."""
-        return self.study.devices[device].runtimes[runtime]
+        """The name of the environment in which a runtime drives a device: of a composite, its first member's.
 
-    @cached_property
-    def prepare_environment(self) -> str:
-        """The environment with torch that makes checkpoints: a CPU's, since an accelerator may be absent."""
+        What hands out a composite's batches needs no framework; each member has an environment of its own.
+        """
+        first, *_ = [*members_of(self.study.devices, device), (device, runtime)]
+        return self.study.devices[first[0]].runtimes[first[1]]
+
+    def environment_files(self, device: str, runtime: str) -> list[str]:
+        """What is known of the environments that a target needs: one, or one a member."""
+        used = members_of(self.study.devices, device) or [(device, runtime)]
+        return list(dict.fromkeys(environment_file(self.environment(*each)) for each in used))
+
+    def prepare_environment(self, model: str) -> str:
+        """The environment that makes a model's checkpoint and reference: a CPU's, since an accelerator may
+        be absent, and of the runtime that can.
+        """
+        wanted = self.prepare_runtime(model)
         candidates = [
             environment
-            for device in self.devices
-            for runtime, environment in self.study.devices[device].runtimes.items()
-            if runtime == "torch" and self.study.devices[device].accelerator == "cpu"
+            for device in self.hardware.values()
+            for runtime, environment in device.runtimes.items()
+            if runtime == wanted and device.accelerator == "cpu"
         ]
-        return min(candidates, default=FALLBACK_PREPARE_ENVIRONMENT)
+        return min(candidates, default=FALLBACK_PREPARE_ENVIRONMENT.format(wanted))
+
+    def prepare_runtime(self, model: str) -> str:
+        """Torch where the model has it, whose weights the others load; ONNX Runtime for ONNX files; else the
+        first runtime that a callable is for.
+        """
+        told = self.study.models[model]
+        needs_tokenizer = data_kind(told.data) == "text"
+        if all(source.onnx for source in told.sources.values()) and not needs_tokenizer:
+            return "onnxruntime"
+        if "torch" in told.sources or not all(source.callable for source in told.sources.values()):
+            return "torch"
+        return next(iter(told.sources))
 
     @cached_property
     def environments(self) -> dict[str, list[str]]:
         """Every environment that is wanted, with the devices that use it; none: wanted whatever there is."""
         users: dict[str, set[str]] = {}
-        for device in self.devices:
+        for device in self.hardware:
             for runtime in self.runtimes_of(device):
                 users.setdefault(self.environment(device, runtime), set()).add(device)
-        users.setdefault(self.prepare_environment, set())
+        for model in self.models:
+            users.setdefault(self.prepare_environment(model), set())
         return {name: sorted(devices) for name, devices in sorted(users.items())}
 
     def runtimes_of(self, device: str) -> list[str]:
-        """The runtimes that the matrix measures on a device."""
-        return sorted({cell.runtime for cell in self.cells if cell.device == device})
+        """The runtimes that the matrix measures on a device, by itself or as a member."""
+        alone = {cell.runtime for cell in self.cells if cell.device == device}
+        members = (member for found in self.composites.values() for member in found)
+        return sorted(alone | {runtime for name, runtime in members if name == device})
 
     def session_passes(self, optimization: str) -> list[dict[str, Any]]:
         """The passes that the worker applies, as plain data."""
@@ -180,16 +242,17 @@ class Plan:
         return {name: passes for name, passes in named.items() if name}
 
     def weights_directory(self, cell: Cell) -> str:
-        """Where the checkpoint of a cell lies."""
-        return weights_directory(cell.model, self.artifact(cell.optimization))
+        """Where the weights that a cell runs lie; of a composite's, those of its first member."""
+        first, *_ = [*self.member_cells(cell), cell]
+        return weights_directory(first.model, self.artifact(first.optimization), first.runtime)
 
     def job(self, cell: Cell, round: int, batch_sizes: Iterable[int] | None = None) -> dict[str, Any]:
         """What a supervisor needs to measure a cell once (see `hwfit.worker.job`).
 
         Without `batch_sizes` it is the first look: all of the target's, those that this cell lacks marked.
         """
-        device = self.study.devices[cell.device]
         model = self.study.models[cell.model]
+        members = self.member_cells(cell)
         measurement = self.study.config.measurement
         sizes = self.rectangle(cell.device, cell.runtime) if batch_sizes is None else sorted(batch_sizes)
         reasons = {size: self.batch_sizes[cell].get(size, NOT_IN_MATRIX) for size in sizes}
@@ -198,14 +261,9 @@ class Plan:
             "cell": asdict(cell),
             "round": round,
             "task": model.task,
-            "source": model.sources[cell.runtime].model_dump(mode="json", exclude_none=True),
             "passes": self.session_passes(cell.optimization),
             "batch_sizes": sizes,
             "excluded": {str(size): reason for size, reason in reasons.items() if reason},
-            "accelerator": device.accelerator,
-            "index": device.index,
-            "threads": device.threads,
-            "memory_limit_mb": device.memory_limit_mb,
             "measurement": measurement.model_dump(
                 mode="json",
                 include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds", "repeats"}
@@ -213,10 +271,50 @@ class Plan:
             ),
             "profiles": PROFILES,
             "model_directory": model_directory(cell.model),
+            **(self.composite_of(members, cell.device) if members else self.place_of(cell)),
             "weights_directory": self.weights_directory(cell),
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
         } | ({"limits_ms": self.latency_limits()} if is_server else {})
+
+    def place_of(self, cell: Cell) -> dict[str, Any]:
+        """The part of a job that says where a cell is run, and from which source."""
+        device = self.hardware[cell.device]
+        # Not every runtime counts the cores that it is kept on.
+        threads = device.threads or (len(device.cores) if device.cores else None)
+        return {
+            "source": self.study.models[cell.model]
+            .sources[cell.runtime]
+            .model_dump(mode="json", exclude_none=True),
+            "accelerator": device.accelerator,
+            "index": device.index,
+            "threads": threads,
+            "memory_limit_mb": device.memory_limit_mb,
+        } | ({"cores": device.cores} if device.cores else {})
+
+    def composite_of(self, members: Iterable[Cell], device: str = "") -> dict[str, Any]:
+        """The same of a composite: nothing of its own, and each member's."""
+        composite = self.study.devices.get(device)
+        parallel = composite.parallel if isinstance(composite, Composite) else None
+        return {
+            "source": {},
+            "accelerator": COMPOSITE,
+            "index": 0,
+            "threads": None,
+            "memory_limit_mb": None,
+            "members": [
+                {
+                    "device": member.device,
+                    "runtime": member.runtime,
+                    "weights_directory": self.weights_directory(member),
+                    "environment_file": environment_file(self.environment(member.device, member.runtime)),
+                    "probe_file": probe_file(member.device),
+                }
+                | self.place_of(member)
+                | ({"parallel": parallel} if parallel else {})
+                for member in members
+            ],
+        }
 
     def latency_limits(self) -> dict[str, float]:
         """The limits on percentiles of the latency in ms, by percentile."""
@@ -261,9 +359,30 @@ class Plan:
         """A model of models.yaml as JSON."""
         return self.study.models[name].model_dump_json(exclude_none=True)
 
-    def weights_card(self, device: str, runtime: str) -> Callable[[Any], str]:
-        """The card of the checkpoint that a target's cell runs."""
-        return lambda wildcards: f"{self.weights_directory(cell_of(device, runtime, wildcards))}/card.json"
+    def own_data(self, name: str) -> str:
+        """What a user's files are made into arrays by, as JSON."""
+        model = self.study.models[name]
+        told = model.model_dump(mode="json", exclude_none=True, include={"data", "image", "text", "samples"})
+        is_zoo = any(source.zoo for source in model.sources.values())
+        return json.dumps(told | {"is_zoo": is_zoo}, sort_keys=True)
+
+    def exported_card(self, model: str, artifact: str) -> str:
+        """The card of the checkpoint that an ONNX file is made of."""
+        return f"{checkpoint_directory(model, '' if artifact == CHECKPOINT else artifact)}/card.json"
+
+    def onnx_files(self, model: str) -> list[str]:
+        """The ONNX files that a model's sources name."""
+        return sorted({source.onnx for source in self.study.models[model].sources.values() if source.onnx})
+
+    def weights_cards(self, device: str, runtime: str) -> Callable[[Any], list[str]]:
+        """The cards of the checkpoints that a target's cell runs: one, or one a member."""
+
+        def cards(wildcards: Any) -> list[str]:
+            cell = cell_of(device, runtime, wildcards)
+            directories = (self.weights_directory(each) for each in self.member_cells(cell) or [cell])
+            return [f"{directory}/card.json" for directory in dict.fromkeys(directories)]
+
+        return cards
 
     def job_of(self, device: str, runtime: str) -> Callable[[Any], str]:
         """The job of a target's cell, as JSON."""
@@ -295,7 +414,16 @@ def artifact_name(passes: list[dict[str, Any]]) -> str:
     return "-".join([step["pass"] for step in passes] + [fingerprint(passes)[:8]]) if passes else ""
 
 
-def weights_directory(model: str, artifact: str) -> str:
+def weights_directory(model: str, artifact: str, runtime: str) -> str:
+    """Where the weights lie that a runtime loads: the model's, or what artifact passes made of them; as a
+    checkpoint, or in a file of their own for the runtimes that read ONNX.
+    """
+    if runtime in READ_ONNX:
+        return f"{RESULTS}/onnx/{model}/{artifact or CHECKPOINT}"
+    return checkpoint_directory(model, artifact)
+
+
+def checkpoint_directory(model: str, artifact: str) -> str:
     """Where a model's checkpoint lies: its own, or the one that artifact passes made."""
     return f"{RESULTS}/artifacts/{model}/{artifact}" if artifact else model_directory(model)
 
@@ -320,9 +448,18 @@ def inventory_file(device: str) -> str:
     return f"{RESULTS}/devices/{device}/inventory.json"
 
 
-def data_file(data: str) -> str:
-    """Where a model's inputs lie: a data set that the workflow writes, or a user's own file."""
-    return f"{RESULTS}/data/{data}.npz" if data in DATASETS else data
+def data_files(name: str, data: str) -> list[str]:
+    """Where a model's inputs lie: in a data set that the workflow writes, in what it makes of a user's files,
+    or in a user's own .npz file; nowhere, where they are made from the model's signature.
+    """
+    match data_kind(data):
+        case "named":
+            return [f"{RESULTS}/data/{data}.npz"]
+        case "npz":
+            return [data]
+        case "signature":
+            return []
+    return [f"{RESULTS}/data/models/{name}.npz"]
 
 
 def profile_pattern(device: str, runtime: str, batch_size: int) -> str:

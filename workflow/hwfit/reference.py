@@ -62,19 +62,28 @@ def _sections(root: Mapping[str, Any], node: Mapping[str, Any], path: str) -> It
             yield from _sections(root, {"$ref": target}, f"{path} with {key}: {name}")
     elif alternatives := node.get("oneOf") or node.get("anyOf"):
         # The one mapping of the matrix is described by the list of them.
-        described = [choice for choice in alternatives if "$ref" in choice][:1]
-        for choice in described:
-            yield from _sections(root, choice, path)
+        described = [choice for choice in alternatives if _holds_sections(choice)]
+        for number, choice in enumerate(described):
+            # A second kind of mapping is told apart by the key that it must have.
+            kind = f" with {schemas.target(root, choice)['required'][0]}" if number else ""
+            yield from _sections(root, choice, path + kind)
     elif "items" in node:
         yield from _sections(root, node["items"], f"{path}[]")
     elif isinstance(entries := node.get("additionalProperties"), Mapping):
-        yield from _sections(root, entries, f"{path}.<{'runtime' if path.endswith('s') else 'name'}>")
+        key = {"sources": "runtime", "inputs": "input"}.get(path.rpartition(".")[2], "name")
+        yield from _sections(root, entries, f"{path}.<{key}>")
+
+
+def _holds_sections(node: Mapping[str, Any]) -> bool:
+    """Whether a value is a section, or a mapping of them."""
+    entries = node.get("additionalProperties")
+    return "$ref" in node or (isinstance(entries, Mapping) and "$ref" in entries)
 
 
 def _allowed(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     if "$ref" in node:
         return "a mapping, see below"
-    if any("$ref" in choice for choice in node.get("anyOf", [])):
+    if any(_holds_sections(choice) for choice in node.get("anyOf", [])):
         return "a mapping, see below"
     if any("$ref" in choice for choice in node.get("oneOf", [])):
         return "a mapping, or a list of mappings, see below"

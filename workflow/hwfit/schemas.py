@@ -14,12 +14,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hwfit.key_path import KeyPath, child
-from hwfit.sections import NAME_MEANING, Config, Device, Model, Name, Optimization
+from hwfit.sections import NAME_MEANING, Config, DeviceOrComposite, Model, Name, Optimization
 
 ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "config": TypeAdapter(Config),
     "models": TypeAdapter(dict[Name, Model]),
-    "devices": TypeAdapter(dict[Name, Device]),
+    "devices": TypeAdapter(dict[Name, DeviceOrComposite]),
     "optimizations": TypeAdapter(dict[Name, Optimization]),
 }
 
@@ -93,7 +93,7 @@ def allowed(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
 
 
 def _allowed_list(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    least = ", at least one" if node.get("minItems") else ""
+    least = {0: "", 1: ", at least one", 2: ", at least two"}[node.get("minItems", 0)]
     repeats = ", none twice" if node.get("uniqueItems") else ""
     each = allowed(root, node["items"])
     if each.startswith("a mapping"):
@@ -105,6 +105,8 @@ def _allowed_mapping(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     if properties := node.get("properties"):
         return "a mapping with the keys " + ", ".join(properties)
     keys = node.get("propertyNames", {}).get("enum")
+    if not keys and "patternProperties" not in node:
+        return "a mapping"
     return "a mapping with keys of " + (", ".join(keys) if keys else "your own naming: " + NAME_MEANING)
 
 
@@ -135,10 +137,18 @@ def _resolve(root: Mapping[str, Any], node: Mapping[str, Any], value: Any) -> Ma
             is_list = isinstance(value, list)
             wanted = [c for c in choices if (c.get("type") == "array") == is_list]
             choices = wanted if isinstance(value, (list, Mapping)) else []
+            if len(choices) > 1 and isinstance(value, Mapping):
+                # Of two kinds of mapping, the one whose keys are there; the first where none is.
+                choices = sorted(choices, key=lambda choice: -_keys_there(root, choice, value))[:1]
         if len(choices) != 1:
             return node
         kept = {k: v for k, v in node.items() if k not in ("anyOf", "oneOf", "discriminator")}
         node = {**choices[0], **kept}
+
+
+def _keys_there(root: Mapping[str, Any], choice: Mapping[str, Any], value: Mapping[str, Any]) -> int:
+    section = target(root, choice) if "$ref" in choice else choice
+    return sum(key in value for key in section.get("required", []))
 
 
 def target(root: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Any]:

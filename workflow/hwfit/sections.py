@@ -6,80 +6,15 @@ messages about wrong values too. `hwfit.config` reads files with them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, StringConstraints, Tag
-from pydantic import ValidationInfo as Info
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from hwfit import catalog
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Annotates text that must be one of a few values."""
-
-    values: tuple[str, ...]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.literal_schema(list(self.values))
-
-
-@dataclass(frozen=True)
-class Defined:
-    """Annotates a name that another file must define.
-
-    What is defined there comes as the validation context, `{kind: names}`; without it any name passes.
-    """
-
-    kind: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
-        return {"description": f"a name in {self.place}"} | handler(schema)
-
-    @property
-    def place(self) -> str:
-        return "envs/" if self.kind == "environments" else f"{self.kind}.yaml"
-
-    def check(self, name: str, info: Info) -> str:
-        defined = (info.context or {}).get(self.kind)
-        if defined is not None and name not in defined:
-            raise PydanticCustomError(
-                "not_defined", "not defined", {"place": self.place, "defined": list(defined)}
-            )
-        return name
-
-
-@dataclass(frozen=True)
-class Unique:
-    """Annotates a list in which nothing stands twice."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
-        return handler(schema) | {"uniqueItems": True}
-
-    def check(self, values: list[Any]) -> list[Any]:
-        for index, value in enumerate(values):
-            if value in values[:index]:
-                context = {"index": index, "first": values.index(value)}
-                raise PydanticCustomError("repeated", "there twice", context)
-        return values
-
-
-def _text(pattern: str, meaning: str, max_length: int = 256) -> Any:
-    """Text of a pattern, with the words that an editor and an error message say for it."""
-    return Field(
-        pattern=pattern,
-        max_length=max_length,
-        json_schema_extra={"patternErrorMessage": f"allowed: {meaning}"},
-    )
-
+from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
+from hwfit.section_types import Defined, FilePath, OneOf, Section, Unique
+from hwfit.section_types import text as _text
 
 # Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
 NAME_MEANING = "a name: lowercase letters and digits, parts joined by one of . _ - (at most 64 characters)"
@@ -92,22 +27,18 @@ RuntimeName = Annotated[str, OneOf(tuple(catalog.RUNTIMES))]
 ModelName = Annotated[str, Defined("models")]
 DeviceName = Annotated[str, Defined("devices")]
 OptimizationName = Annotated[str, Defined("optimizations")]
+Core = Annotated[int, Field(ge=0, le=65535)]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A mapping of the config: unknown keys are errors, values are not coerced from text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Source(Section):
-    """Where a model comes from: exactly one of the keys."""
+    """Where a model comes from: exactly one of zoo, callable and huggingface."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 2})
 
     zoo: Annotated[str, OneOf(tuple(catalog.ZOO))] | None = Field(
         default=None, description="a model that hwfit brings"
@@ -122,6 +53,21 @@ class Source(Section):
         ]
         | None
     ) = Field(default=None, description="a function without arguments that returns the framework's model")
+    onnx: FilePath | None = Field(default=None, description="an ONNX file, for the runtimes that read one")
+    export: Literal["torch"] | None = Field(
+        default=None, description="torch: the model's torch source, exported to ONNX"
+    )
+    huggingface: FilePath | None = Field(
+        default=None,
+        description="a local Hugging Face folder (config.json, .safetensors, a tokenizer): for torch a "
+        "language model, a text encoder, or a classifier of texts or images; for tensorflow and mindspore a "
+        "language model of the Llama architecture",
+    )
+    trust: bool | None = Field(
+        default=None,
+        description="true: read weights that are pickles, and run code that comes with the folder; both do "
+        "what their author wants",
+    )
 
 
 class Training(Section):
@@ -140,27 +86,19 @@ class Model(Section):
 
     task: Annotated[str, OneOf(catalog.TASKS)] = Field(
         description="what the outputs mean, and so how they are compared: classification by top-1 agreement, "
-        "features and embeddings by mean cosine similarity"
+        "features and embeddings by mean cosine similarity, generation by the likeliest next token and by "
+        "perplexity"
     )
-    data: Annotated[
-        str,
-        _text(
-            rf"^({'|'.join(catalog.DATASETS)}|[A-Za-z0-9._/][A-Za-z0-9._/-]*\.npz)$",
-            f"one of {', '.join(catalog.DATASETS)}, or the path of a .npz file (letters, digits, . _ - /)",
-        ),
-    ] = Field(
-        description="real inputs: a data set that hwfit knows, or a .npz file",
-        examples=list(catalog.DATASETS),
+    data: DataPath = Field(
+        default=SIGNATURE,
+        description="real inputs: a data set that hwfit knows, a .npz file, images, a text or IDX files; "
+        "signature: generated from what an ONNX file says of its inputs",
+        examples=[*catalog.DATASETS, SIGNATURE],
     )
     sources: Annotated[dict[RuntimeName, Source], Field(min_length=1)] = Field(
         description="for each runtime, where the model comes from"
     )
-    files: Annotated[
-        list[
-            Annotated[str, _text(r"^[^\x00-\x1f]{1,400}$", "the path of a file, without control characters")]
-        ],
-        Unique(),
-    ] = Field(
+    files: Annotated[list[FilePath], Unique()] = Field(
         default=[],
         description="what the callables read or import beside their own module, such as a file of weights: "
         "where one of them changes, the model is measured again",
@@ -180,6 +118,19 @@ class Model(Section):
         "torchvision's names where torchvision has the model",
     )
     training: Training | None = Field(default=None, description="how a zoo model is trained; not for others")
+    inputs: dict[str, Input] | None = Field(
+        default=None, description="of an ONNX file: what its signature leaves open, by the name of the input"
+    )
+    output: Annotated[str, Field(min_length=1, max_length=400)] | None = Field(
+        default=None, description="of an ONNX file: the output that is compared; the first where absent"
+    )
+    image: Image | None = Field(default=None, description="how images and IDX files become arrays")
+    text: Text | None = Field(default=None, description="how a text file becomes arrays")
+    samples: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="most samples to take, evenly spread over a folder, a text or an IDX file, or generated; "
+        f"{catalog.SAMPLES} where absent",
+    )
 
 
 class Device(Section):
@@ -193,7 +144,13 @@ class Device(Section):
         Field(description="each runtime with its environment: a name in envs/, without .txt")
     )
     threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        default=None, description="compute threads of a runtime; each runtime's own default where absent"
+        default=None,
+        description="compute threads of a runtime; each runtime's own default where absent, and as many as "
+        "`cores` where those are given",
+    )
+    cores: Annotated[list[Core], Field(min_length=1), Unique()] | None = Field(
+        default=None,
+        description="of a cpu: the cores that a worker is kept on, as the kernel counts them; absent: all",
     )
     memory_limit_mb: Positive | None = Field(
         default=None, description="a worker's limit of private memory, MB; none where absent"
@@ -203,17 +160,120 @@ class Device(Section):
     )
 
 
+class Member(Section):
+    """One part of a composite device."""
+
+    device: DeviceName = Field(description="a device of this file, with an accelerator of its own")
+    runtime: RuntimeName | None = Field(
+        default=None, description="what runs there; absent: the only runtime that the device lists"
+    )
+
+
+MemberOrName = Annotated[
+    Annotated[DeviceName, Tag("text")] | Annotated[Member, Tag("mapping")],
+    Discriminator(lambda value: "mapping" if isinstance(value, (Mapping, Member)) else "text"),
+]
+
+
+class Composite(Section):
+    """Several devices at work on one batch: each takes a share in proportion to its measured speed."""
+
+    members: Annotated[list[MemberOrName], Field(min_length=2, max_length=64), Unique()] = Field(
+        description="the devices, two or more, each by its name or with a runtime"
+    )
+    parallel: Literal["torch-distributed"] | None = Field(
+        default=None,
+        description="torch-distributed: the first member holds the batch, sends the others their samples and "
+        "takes their outputs, by gloo on cpu and nccl on cuda; absent: each is handed its own",
+    )
+    price_per_hour: Positive | None = Field(
+        default=None,
+        description="what they cost together, US dollars an hour; the sum of the members' where absent",
+    )
+
+    @property
+    def accelerator(self) -> str:
+        """No chip of its own."""
+        return catalog.COMPOSITE
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """What runs on it; the environment is that of its first member."""
+        return {catalog.SPLIT: ""}
+
+
+DeviceOrComposite = Annotated[
+    Annotated[Device, Tag("device")] | Annotated[Composite, Tag("composite")],
+    Discriminator(lambda value: "composite" if is_composite(value) else "device"),
+]
+
+
+def is_composite(value: Any) -> bool:
+    """Whether an entry of devices.yaml, as it was written or read, is of a composite."""
+    return isinstance(value, Composite) or (isinstance(value, Mapping) and "members" in value)
+
+
+def members_of(devices: Mapping[str, Device | Composite], name: str) -> list[tuple[str, str]]:
+    """The members of a composite as (device, runtime); empty for a device with a chip of its own.
+
+    Where a member says no runtime, it is the first that its device lists (`config_checks` sees to it
+    that it is the only one).
+    """
+    found = []
+    device = devices[name]
+    for member in device.members if isinstance(device, Composite) else []:
+        asked = Member(device=member) if isinstance(member, str) else member
+        found.append((asked.device, asked.runtime or next(iter(devices[asked.device].runtimes))))
+    return found
+
+
+def price_per_hour(devices: Mapping[str, Device | Composite], name: str) -> float | None:
+    """US dollars an hour: a device's own, or the sum of its members' where all of them have one."""
+    own = devices[name].price_per_hour
+    prices = [devices[member].price_per_hour for member, _ in members_of(devices, name)]
+    if own or not prices or not all(prices):
+        return own
+    return float(sum(price for price in prices if price))
+
+
+class Threads(Section):
+    """Compute with so many threads, in place of what the device or the runtime would take."""
+
+    name: Literal["threads"] = Field(alias="pass", description="a session pass: every runtime")
+    count: Annotated[int, Field(ge=1, le=4096)] = Field(description="threads of one operator (intra-op)")
+
+
 class Cast(Section):
     """Weights and activations in a narrower float format."""
 
-    name: Literal["cast"] = Field(alias="pass", description="a session pass: torch, tensorflow, mindspore")
+    name: Literal["cast"] = Field(
+        alias="pass", description="a session pass: torch, tensorflow, mindspore, openvino"
+    )
     dtype: Literal["bfloat16", "float16"] = Field(description="the format")
+
+
+class ChannelsLast(Section):
+    """Images and filters with their channels last in memory."""
+
+    name: Literal["channels_last"] = Field(alias="pass", description="a session pass: torch")
+
+
+class Compile(Section):
+    """Fused kernels made at the first call: torch.compile, XLA."""
+
+    name: Literal["compile"] = Field(alias="pass", description="a session pass: torch, tensorflow")
+
+
+class Eager(Section):
+    """Operator by operator, without a graph; torch's baseline is that."""
+
+    name: Literal["eager"] = Field(alias="pass", description="a session pass: tensorflow, mindspore")
 
 
 class QuantizeDynamic(Section):
     """Int8 weights, activations quantized as they come (post-training, no calibration)."""
 
-    name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch")
+    name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch, onnxruntime")
     dtype: Literal["int8"] = Field(default="int8", description="the format")
 
 
@@ -226,7 +286,9 @@ class Prune(Section):
     )
 
 
-Pass = Annotated[Cast | QuantizeDynamic | Prune, Field(discriminator="name")]
+Pass = Annotated[
+    Cast | ChannelsLast | Compile | Eager | QuantizeDynamic | Prune | Threads, Field(discriminator="name")
+]
 
 
 class Optimization(Section):
@@ -246,9 +308,16 @@ class Exclusion(Section):
     device: DeviceName | None = Field(default=None, description="only on this device")
     runtime: RuntimeName | None = Field(default=None, description="only in this runtime")
     optimization: OptimizationName | None = Field(default=None, description="only with this optimization")
-    scenario: Annotated[str, OneOf(tuple(catalog.SCENARIOS))] | None = Field(
-        default=None, description="only in this scenario"
-    )
+    scenario: (
+        Annotated[
+            str,
+            _text(
+                rf"^({'|'.join(catalog.SCENARIOS)}|generate-[1-9][0-9]*-[1-9][0-9]*)$",
+                f"one of {', '.join(catalog.SCENARIOS)}, or generate-<prompt_tokens>-<output_tokens>",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="only in this scenario")
     batch_size: BatchSize | None = Field(default=None, description="only at this batch size")
 
 
@@ -268,6 +337,20 @@ class Matrix(Section):
         default=[1], description="samples a call"
     )
     exclude: Annotated[list[Exclusion], Unique()] = Field(default=[], description="combinations to leave out")
+
+
+class Generation(Section):
+    """How much a language model reads and writes: a scenario of its own, for each model of that task."""
+
+    prompt_tokens: Tokens = Field(default=128, description="tokens of each prompt")
+    output_tokens: Tokens = Field(
+        default=32, description="tokens written to each, whether or not the model ends its text before"
+    )
+
+    @property
+    def scenario(self) -> str:
+        """The name of the scenario."""
+        return catalog.generation_scenario(self.prompt_tokens, self.output_tokens)
 
 
 class Measurement(Section):
@@ -296,6 +379,11 @@ class Measurement(Section):
         "decision.constraints.latency_p90_ms and latency_p99_ms, the batch size being the most that one call "
         "takes. Each has its own answer",
     )
+    generation: Annotated[list[Generation], Field(min_length=1), Unique()] = Field(
+        default=[Generation()],
+        description="the scenarios of language models, instead of those above: each is called "
+        "generate-<prompt_tokens>-<output_tokens>, and has its own answer",
+    )
     server_seconds: Seconds = Field(
         default=60, description="most time of arrivals at one rate in the scenario server, s"
     )
@@ -317,10 +405,20 @@ class Constraints(Section):
     latency_p99_ms: Positive | None = Field(
         default=None, description="most: 99th percentile of a call's time, ms"
     )
+    time_to_first_token_ms: Positive | None = Field(
+        default=None, description="most, of a language model: median time until the first token is there, ms"
+    )
+    time_per_output_token_ms: Positive | None = Field(
+        default=None, description="most, of a language model: median time of each further token, ms"
+    )
     min_throughput_samples_per_s: Positive | None = Field(default=None, description="least: samples a second")
     max_accuracy_drop: Share | None = Field(
         default=None,
         description="most: accuracy lost against the fp32 reference, absolute (0.01 is one point)",
+    )
+    max_perplexity_increase: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="most, of a language model: perplexity above the fp32 reference's, relative (0.01 is 1%)",
     )
     min_fidelity: Share | None = Field(
         default=None, description="least: agreement with the fp32 reference, a share (0.98 is 98%)"
@@ -402,5 +500,5 @@ class Study(BaseModel):
 
     config: Config
     models: dict[Name, Model]
-    devices: dict[Name, Device]
+    devices: dict[Name, DeviceOrComposite]
     optimizations: dict[Name, Optimization]

@@ -1,7 +1,7 @@
 # Devices and their software: what is there, and with which Python it is driven.
 
 
-for device in plan.devices:
+for device in plan.hardware:
 
     rule:
         name:
@@ -11,15 +11,41 @@ for device in plan.devices:
         params:
             accelerator=study.devices[device].accelerator,
             index=study.devices[device].index,
+            cores=study.devices[device].cores or [],
             # What is plugged in or taken out changes this, and with it all that was told of the device.
-            seen=presence(study.devices[device].accelerator, study.devices[device].index),
+            seen=presence(
+                study.devices[device].accelerator,
+                study.devices[device].index,
+                study.devices[device].cores,
+            ),
         log:
             f"logs/probe/{device}.log",
         conda:
             CONTROL_YAML
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator}'
-            " --index {params.index} --output {output:q} > {log:q} 2>&1"
+            " --index {params.index} --cores {params.cores} --output {output:q} > {log:q} 2>&1"
+
+
+for device, members in plan.composites.items():
+
+    rule:
+        name:
+            f"probe_{matrix.rule_name(device)}"
+        input:
+            probes=[matrix.probe_file(member) for member, _ in members],
+        output:
+            matrix.probe_file(device),
+        params:
+            device=device,
+            members=json.dumps(members),
+        log:
+            f"logs/probe/{device}.log",
+        conda:
+            CONTROL_YAML
+        shell:
+            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
+            " --probes {input.probes:q} --output {output:q} > {log:q} 2>&1"
 
 
 for environment, users in plan.environments.items():
@@ -52,7 +78,7 @@ rule environments:
         [matrix.environment_file(environment) for environment in plan.environments],
 
 
-for device in plan.devices:
+for device in plan.hardware:
 
     rule:
         name:
@@ -81,3 +107,25 @@ for device in plan.devices:
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}'
             " --environments {params.environments:q} --output {output:q} > {log:q} 2>&1"
+
+
+for device, members in plan.composites.items():
+
+    rule:
+        name:
+            f"inventory_{matrix.rule_name(device)}"
+        input:
+            probe=matrix.probe_file(device),
+            inventories=[matrix.inventory_file(member) for member, _ in members],
+        output:
+            matrix.inventory_file(device),
+        params:
+            device=device,
+            members=json.dumps(members),
+        log:
+            f"logs/inventory/{device}.log",
+        conda:
+            CONTROL_YAML
+        shell:
+            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
+            " --inventories {input.probe:q} {input.inventories:q} --output {output:q} > {log:q} 2>&1"

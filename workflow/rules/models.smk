@@ -12,10 +12,27 @@ rule write_dataset:
         '"$HWFIT_PYTHON" -m hwfit dataset {wildcards.dataset:q} --output {output:q} > {log:q} 2>&1'
 
 
+rule read_own_data:
+    input:
+        lambda wildcards: files_read(study.models[wildcards.model].data),
+    output:
+        "results/data/models/{model}.npz",
+    params:
+        asked=lambda wildcards: plan.own_data(wildcards.model),
+        # A folder may hold more files than a job has inputs.
+        seen=lambda wildcards: folder_state(study.models[wildcards.model].data),
+    log:
+        "logs/data/models/{model}.log",
+    conda:
+        CONTROL_YAML
+    shell:
+        '"$HWFIT_PYTHON" -m hwfit dataset --own {params.asked:q} --output {output:q} > {log:q} 2>&1'
+
+
 rule prepare_model:
     input:
-        environment=matrix.environment_file(plan.prepare_environment),
-        data=lambda wildcards: matrix.data_file(study.models[wildcards.model].data),
+        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
+        data=lambda wildcards: matrix.data_files(wildcards.model, study.models[wildcards.model].data),
         code=lambda wildcards: files_behind(study.models[wildcards.model]),
     output:
         "results/models/{model}/card.json",
@@ -25,7 +42,7 @@ rule prepare_model:
     log:
         "logs/models/{model}.log",
     conda:
-        CONDA_FILES[plan.prepare_environment]
+        lambda wildcards: CONDA_FILES[plan.prepare_environment(wildcards.model)]
     threads: ALL_CORES  # training uses them all
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker prepare --environment {input.environment:q}'
@@ -33,9 +50,33 @@ rule prepare_model:
         " --output {params.directory:q} > {log:q} 2>&1"
 
 
+rule export_model:
+    input:
+        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
+        model="results/models/{model}/card.json",
+        checkpoint=lambda wildcards: plan.exported_card(wildcards.model, wildcards.artifact),
+        files=lambda wildcards: plan.onnx_files(wildcards.model),
+    output:
+        "results/onnx/{model}/{artifact}/card.json",
+    params:
+        model=lambda wildcards: plan.model(wildcards.model),
+        source=lambda wildcards: matrix.model_directory(wildcards.model),
+        checkpoint=lambda wildcards, input: str(Path(input.checkpoint).parent),
+        directory=lambda wildcards, output: str(Path(output[0]).parent),
+    log:
+        "logs/onnx/{model}/{artifact}.log",
+    conda:
+        lambda wildcards: CONDA_FILES[plan.prepare_environment(wildcards.model)]
+    threads: ALL_CORES
+    shell:
+        '"$HWFIT_PYTHON" -m hwfit.worker export --environment {input.environment:q}'
+        " --name {wildcards.model:q} --model {params.model:q} --input {params.source:q}"
+        " --checkpoint {params.checkpoint:q} --output {params.directory:q} > {log:q} 2>&1"
+
+
 rule compress_model:
     input:
-        environment=matrix.environment_file(plan.prepare_environment),
+        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
         card="results/models/{model}/card.json",
     output:
         "results/artifacts/{model}/{artifact}/card.json",
@@ -47,7 +88,7 @@ rule compress_model:
     log:
         "logs/artifacts/{model}/{artifact}.log",
     conda:
-        CONDA_FILES[plan.prepare_environment]
+        lambda wildcards: CONDA_FILES[plan.prepare_environment(wildcards.model)]
     threads: ALL_CORES
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker compress --environment {input.environment:q}'

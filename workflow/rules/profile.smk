@@ -11,9 +11,9 @@ for device, runtime in plan.targets:
             f"profile_{matrix.rule_name(device)}_{runtime}"
         input:
             probe=matrix.probe_file(device),
-            environment=matrix.environment_file(plan.environment(device, runtime)),
+            environments=plan.environment_files(device, runtime),
             model="results/models/{model}/card.json",
-            weights=plan.weights_card(device, runtime),
+            weights=plan.weights_cards(device, runtime),
         output:
             [
                 update(matrix.profile_pattern(device, runtime, batch_size))

@@ -27,7 +27,7 @@ TEXT_COLUMNS = (
     "verdict",
     "energy_source",
 )
-SHARE_COLUMNS = ("utilization", "accuracy", "fidelity")
+SHARE_COLUMNS = ("utilization", "accuracy", "fidelity", "perplexity_increase")
 COUNT_COLUMNS = ("batch_size", "rounds", "samples", "parameters", "nonzero_parameters")
 
 

@@ -20,6 +20,7 @@ from hwfit.records import COLUMNS
 from hwfit.report import charts, findings, numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
+from hwfit.report.splits import split_effects
 from hwfit.report.table import DERIVED, as_json, script_json, values_of
 from hwfit.report.verdicts import cards
 
@@ -44,7 +45,17 @@ DEFAULT_COLUMNS: tuple[str, ...] = (
     "flags",
     "reason",
 )
-ENERGY_COLUMNS = ("energy_j_per_sample", "cost_usd_per_million")
+# Shown where they were measured.
+OCCASIONAL_COLUMNS = (
+    "time_to_first_token_ms",
+    "time_per_output_token_ms",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "kv_cache_mb",
+    "perplexity",
+    "energy_j_per_sample",
+    "cost_usd_per_million",
+)
 FILTER_COLUMNS = ("model", "device", "runtime", "optimization", "scenario", "status", "verdict")
 
 
@@ -65,7 +76,7 @@ def render(
         policy=content_security_policy(scripts),
         style=Markup(table_style() + package_file("report.css")),
         scripts=[Markup(script) for script in scripts],
-        data=Markup(script_json(page_data(rows, recommendation, words))),
+        data=Markup(script_json(page_data(rows, recommendation, plan, words))),
         provenance={
             name: recommendation.get(name) or "" for name in ("sweep", "hwfit_version", "generated_at")
         },
@@ -88,9 +99,11 @@ def render(
     )
 
 
-def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> dict[str, Any]:
+def page_data(
+    rows: pd.DataFrame, recommendation: Mapping[str, Any], plan: Mapping[str, Any], words: Language
+) -> dict[str, Any]:
     """What `report.js` reads."""
-    shown = DEFAULT_COLUMNS + tuple(column for column in ENERGY_COLUMNS if rows[column].notna().any())
+    shown = DEFAULT_COLUMNS + tuple(column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
     if rows["scenario"].nunique() == 1:
         shown = tuple(column for column in shown if column != "scenario")
     return {
@@ -109,6 +122,7 @@ def page_data(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Lang
         "rows": as_json(rows),
         "charts": charts.build(rows, recommendation.get("constraints") or {}, words),
         "effects": findings.optimization_effects(rows, words),
+        "splits": split_effects(rows, plan, words),
         "words": words.section("browser")
         | {
             "statuses": words.section("statuses"),
@@ -123,7 +137,11 @@ def goal(recommendation: Mapping[str, Any], words: Language) -> Markup:
     objective = str(recommendation.get("objective", "throughput"))
     wish = words.find("objectives", objective) or objective
     limits = []
-    writers = {"max_accuracy_drop": numbers.points, "min_fidelity": numbers.share}
+    writers = {
+        "max_accuracy_drop": numbers.points,
+        "max_perplexity_increase": numbers.share,
+        "min_fidelity": numbers.share,
+    }
     for name, value in (recommendation.get("constraints") or {}).items():
         if number(value) is None:
             continue

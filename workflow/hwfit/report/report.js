@@ -133,6 +133,7 @@ const idle = () => new Promise((resume) => (window.requestIdleCallback ?? setTim
 function draw() {
   const turn = (wanted += 1);
   tellEffects();
+  tellSplits();
   tellDistrusted();
   drawing = drawing.then(() => drawAll(turn));
 }
@@ -167,16 +168,22 @@ function tellDistrusted() {
 const EFFECTS_SHOWN = 6;
 const moreEffects = document.getElementById("more-effects");
 
+function effectLine(effect) {
+  const line = element("li", { className: effect.kind });
+  line.dataset.mark = words.effect_kinds[effect.kind];
+  line.append(element("b", { textContent: effect.optimization }), effect.where, effect.text);
+  return line;
+}
+
+function tellSplits() {
+  const told = page.splits.filter((effect) => effect.question === questionSelect.value && matches(effect));
+  document.getElementById("splits").replaceChildren(...told.map(effectLine));
+}
+
 function tellEffects() {
   const told = page.effects.filter((effect) => effect.question === questionSelect.value && matches(effect));
   const limit = moreEffects.dataset.all ? told.length : EFFECTS_SHOWN;
-  const lines = told.slice(0, limit).map((effect) => {
-    const line = element("li", { className: effect.kind });
-    line.dataset.mark = words.effect_kinds[effect.kind];
-    line.append(element("b", { textContent: effect.optimization }), effect.where, effect.text);
-    return line;
-  });
-  document.getElementById("effects").replaceChildren(...lines);
+  document.getElementById("effects").replaceChildren(...told.slice(0, limit).map(effectLine));
   moreEffects.hidden = told.length <= EFFECTS_SHOWN;
   moreEffects.textContent = moreEffects.dataset.all
     ? words.fewer_effects

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from hwfit.records import write_json
+from hwfit.records import read_json, write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     probe = commands.add_parser("probe", help="look for a device")
     probe.add_argument("--accelerator", required=True)
     probe.add_argument("--index", type=int, default=0)
+    probe.add_argument("--cores", type=int, nargs="*", default=[], help="of a cpu, those to be used")
     probe.add_argument("--output", type=Path, help="stdout where absent")
 
     environment = commands.add_parser("environment", help="build a runtime's environment")
@@ -36,14 +37,26 @@ def main(arguments: list[str] | None = None) -> int:
     inventory.add_argument("--environments", required=True, help="JSON: runtime to environment file")
     inventory.add_argument("--output", type=Path, required=True)
 
-    for name, text in (("prepare", "make a model's checkpoint"), ("compress", "apply artifact passes")):
+    unite = commands.add_parser("unite", help="make a composite's probe or inventory of its members'")
+    unite.add_argument("--device", required=True)
+    unite.add_argument("--members", required=True, help="JSON: a list of [device, runtime]")
+    unite.add_argument("--probes", type=Path, nargs="*", default=[])
+    unite.add_argument("--inventories", type=Path, nargs="*", default=[])
+    unite.add_argument("--output", type=Path, required=True)
+
+    for name, text in (
+        ("prepare", "make a model's checkpoint"),
+        ("compress", "apply artifact passes"),
+        ("export", "make the ONNX file of a checkpoint"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--environment", type=Path, required=True)
         command.add_argument("--model", required=True, help="JSON: the model, as in models.yaml")
         command.add_argument("--name", required=True)
-        command.add_argument("--input", type=Path, required=True)
+        command.add_argument("--input", type=Path, nargs="?", help="none: made from the model's signature")
         command.add_argument("--code", type=Path, nargs="*", default=[], help="the user's code and weights")
         command.add_argument("--passes", default="[]", help="JSON: the artifact passes")
+        command.add_argument("--checkpoint", type=Path, help="directory of the weights to export")
         command.add_argument("--output", type=Path, required=True, help="directory")
 
     supervise = commands.add_parser("supervise", help="measure a cell in workers")
@@ -53,10 +66,28 @@ def main(arguments: list[str] | None = None) -> int:
     profile = commands.add_parser("profile", help="be the worker that measures a cell (job on stdin)")
     profile.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
 
+    member = commands.add_parser("member", help="be one member of a composite (its request comes first)")
+    member.add_argument("--channel", type=int, nargs=3, required=True, help="file descriptors")
+
+    layers = commands.add_parser("layers", help="time the blocks of a torch model")
+    layers.add_argument("--member", required=True, help="JSON: as a composite's job has it")
+    layers.add_argument("--model-directory", type=Path, required=True)
+    layers.add_argument("--batch-size", type=int, required=True)
+    layers.add_argument("--seconds", type=float, default=3.0)
+    layers.add_argument("--output", type=Path, required=True)
+
+    link = commands.add_parser("link", help="time what goes from one process to another")
+    link.add_argument("--probes", type=Path, nargs=2, required=True, help="of the two devices")
+    link.add_argument("--output", type=Path, required=True)
+
+    echo = commands.add_parser("echo", help="be the other end of a link")
+    echo.add_argument("--channel", type=int, nargs=3, required=True, help="file descriptors")
+
     peaks = commands.add_parser("peaks", help="be the worker that takes stock (JSON on stdout)")
     peaks.add_argument("--runtime", required=True)
     peaks.add_argument("--accelerator", required=True)
     peaks.add_argument("--index", type=int, default=0)
+    peaks.add_argument("--threads", type=int)
     peaks.add_argument("--reference-only", action="store_true", help="only time the reference model")
 
     asked = parser.parse_args(arguments)
@@ -66,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_probe(asked: argparse.Namespace) -> int:
     from hwfit.worker.probe import probe
 
-    found = probe(asked.accelerator, asked.index)
+    found = probe(asked.accelerator, asked.index, asked.cores)
     if asked.output:
         write_json(asked.output, found)
     else:
@@ -86,6 +117,17 @@ def run_inventory(asked: argparse.Namespace) -> int:
 
     environments = {name: Path(path) for name, path in json.loads(asked.environments).items()}
     write_json(asked.output, take_inventory(asked.device, asked.probe, environments))
+    return 0
+
+
+def run_unite(asked: argparse.Namespace) -> int:
+    from hwfit.worker.composite import unite_inventories, unite_probes
+
+    members = [tuple(member) for member in json.loads(asked.members)]
+    if asked.inventories:
+        write_json(asked.output, unite_inventories(asked.device, members, asked.inventories))
+    else:
+        write_json(asked.output, unite_probes(members, asked.probes))
     return 0
 
 
@@ -113,10 +155,49 @@ def run_profile(asked: argparse.Namespace) -> int:
     os._exit(0)
 
 
+def run_member(asked: argparse.Namespace) -> int:
+    from hwfit.worker.exchange import Channel
+    from hwfit.worker.member import serve
+
+    serve(Channel(*asked.channel))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def run_layers(asked: argparse.Namespace) -> int:
+    member = json.loads(asked.member)
+    if member.get("cores"):
+        # Before the framework is loaded, which counts the cores it finds.
+        os.sched_setaffinity(0, member["cores"])
+    from hwfit.worker.layer_times import measure_layers
+    from hwfit.worker.lock import device_lock, locks_of
+
+    with device_lock(*locks_of(read_json(member["probe_file"]))):
+        write_json(
+            asked.output, measure_layers(member, asked.model_directory, asked.batch_size, asked.seconds)
+        )
+    return 0
+
+
+def run_link(asked: argparse.Namespace) -> int:
+    from hwfit.worker.link import measure_link
+
+    write_json(asked.output, measure_link(asked.probes))
+    return 0
+
+
+def run_echo(asked: argparse.Namespace) -> int:
+    from hwfit.worker.exchange import Channel
+    from hwfit.worker.link import echo
+
+    echo(Channel(*asked.channel))
+    return 0
+
+
 def run_peaks(asked: argparse.Namespace) -> int:
     from hwfit.worker.inventory import measure_peaks
 
-    taken = measure_peaks(asked.runtime, asked.accelerator, asked.index, asked.reference_only)
+    taken = measure_peaks(asked.runtime, asked.accelerator, asked.index, asked.reference_only, asked.threads)
     json.dump(taken, sys.stdout)
     return 0
 
@@ -125,10 +206,16 @@ COMMANDS = {
     "probe": run_probe,
     "environment": run_environment,
     "inventory": run_inventory,
+    "unite": run_unite,
     "prepare": run_artifact,
     "compress": run_artifact,
+    "export": run_artifact,
     "supervise": run_supervise,
     "profile": run_profile,
+    "member": run_member,
+    "layers": run_layers,
+    "link": run_link,
+    "echo": run_echo,
     "peaks": run_peaks,
 }
 

@@ -1,4 +1,4 @@
-"""Making a model's checkpoint, or a compressed one, in the environment of a framework.
+"""Making a model's checkpoint, a compressed one, or an ONNX file, in the environment of a framework.
 
 A failure becomes a card that says so, and with it rows: never the end of a sweep.
 """
@@ -14,13 +14,13 @@ import traceback
 from pathlib import Path
 
 from hwfit.records import SCHEMA_VERSION, read_json, write_json
-from hwfit.worker.errors import Unsupported
+from hwfit.worker.errors import Incorrect, Unavailable, Unsupported
 
 INSIDE = "HWFIT_INSIDE_ENVIRONMENT"
 
 
 def make_artifact(asked: argparse.Namespace) -> int:
-    """Run `prepare` or `compress`, first outside, then again inside the environment's Python."""
+    """Run `prepare`, `compress` or `export`, first outside, then again inside the environment's Python."""
     if os.environ.get(INSIDE):
         return make_inside(asked)
     environment = read_json(asked.environment)
@@ -45,12 +45,20 @@ def make_inside(asked: argparse.Namespace) -> int:
             from hwfit.worker.prepare import prepare
 
             prepare(asked.name, json.loads(asked.model), asked.input, asked.output, asked.code)
+        elif asked.command == "export":
+            from hwfit.worker.export import export
+
+            export(asked.name, json.loads(asked.model), asked.input, asked.checkpoint, asked.output)
         else:
             from hwfit.worker.compress import compress
 
             compress(asked.name, json.loads(asked.passes), asked.input, asked.output)
     except Unsupported as error:
         write_failure(asked.output, "unsupported", str(error))
+    except Unavailable as error:
+        write_failure(asked.output, "unavailable", str(error))
+    except Incorrect as error:
+        write_failure(asked.output, "incorrect", str(error))
     except Exception as error:
         traceback.print_exc()
         write_failure(asked.output, "crashed", f"{asked.command} failed: {type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ the times one likes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ class Conditions:
     ----------
     reference : a kernel of the runtime on the device, run to its end; independent of the model
     window_s : how long to run it at a time, before and after
-    identity : the device's, as its probe gave it; an NVIDIA GPU is watched beside the host
+    identity : the device's, as its probe gave it, those of a composite's members joined by " + "; an
+        NVIDIA GPU is watched beside the host
+    processes : numbers of the processes that work for this one
     """
 
     def __init__(
@@ -42,14 +44,16 @@ class Conditions:
         window_s: float = WINDOW_SECONDS,
         *,
         identity: str | None = None,
+        processes: Sequence[int] = (),
     ) -> None:
         self.reference = reference
         self.window_s = window_s
-        self.load = LoadMonitor()
+        self.load = LoadMonitor(processes)
         self.monitors: list[LoadMonitor | NvmlMonitor] = [self.load]
-        kind, _, uuid = (identity or "").partition(":")
-        if kind == "cuda":
-            self.monitors.append(NvmlMonitor(uuid))
+        for each in (identity or "").split(" + "):
+            kind, _, uuid = each.partition(":")
+            if kind == "cuda":
+                self.monitors.append(NvmlMonitor(uuid))
 
     def __enter__(self) -> Conditions:
         self.sensors_before = read_sensors()

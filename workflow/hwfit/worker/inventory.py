@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.catalog import weights_file
 from hwfit.records import read_json
 from hwfit.worker import sampling
 from hwfit.worker.conditions import run_for
-from hwfit.worker.lock import device_lock
+from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.supervisor import environment_without_thread_counts
 
 PEAKS_LIMIT_S = 300
@@ -52,7 +53,7 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
     found = probe | {"device": device, "sensors": power_sensors(), "runtimes": {}, "peaks": {}}
     if probe["status"] != "ok":
         return found
-    with device_lock(probe["identity"]):
+    with device_lock(*locks_of(probe)):
         for runtime, file in environments.items():
             found["runtimes"][runtime] = ask_runtime(runtime, read_json(file), probe)
         # Round by round, as everything is measured.
@@ -76,6 +77,9 @@ def ask_runtime(
     command = [environment["python"], "-m", "hwfit.worker", "peaks", "--runtime", runtime]
     command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"]), *options]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    cores = probe.get("pinned_cores")
+    if cores:
+        command += ["--threads", str(len(cores))]
     try:
         done = subprocess.run(
             command,
@@ -83,6 +87,7 @@ def ask_runtime(
             text=True,
             timeout=PEAKS_LIMIT_S,
             env=environment_without_thread_counts() | paths | probe["environment"],
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
     except subprocess.TimeoutExpired:
         return {"status": "timeout", "reason": f"no answer within {PEAKS_LIMIT_S} s"}
@@ -93,7 +98,9 @@ def ask_runtime(
         return {"status": "crashed", "reason": said[-1]}
 
 
-def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bool = False) -> dict[str, Any]:
+def measure_peaks(
+    runtime: str, accelerator: str, index: int, reference_only: bool = False, threads: int | None = None
+) -> dict[str, Any]:
     """In a runtime's own Python: what it is, the fastest matrix product and copy, the reference model."""
     from hwfit.worker import runtimes
     from hwfit.worker.errors import Unsupported
@@ -104,7 +111,7 @@ def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bo
     except Unsupported as error:
         return {"status": "unsupported", "reason": str(error)}
     found = {"status": "ok", "reason": ""} | described
-    found["reference_ms"] = [reference_model_ms(module, accelerator, index)]
+    found["reference_ms"] = [reference_model_ms(runtime, module, accelerator, index, threads)]
     if reference_only:
         return found
     matmul, copy = module.peak_kernels(accelerator, index, MATRIX_SIZE, COPY_BYTES)
@@ -116,10 +123,10 @@ def measure_peaks(runtime: str, accelerator: str, index: int, reference_only: bo
     return found
 
 
-def reference_model_ms(module: Any, accelerator: str, index: int) -> float:
+def reference_model_ms(
+    name: str, module: Any, accelerator: str, index: int, threads: int | None = None
+) -> float:
     """The median time of the zoo's `mlp` with weights from a seed, by the runtime's own session, in ms."""
-    from safetensors.numpy import save_file
-
     from hwfit.worker.runtimes import Request
     from hwfit.worker.zoo import layers, mlp
 
@@ -134,15 +141,27 @@ def reference_model_ms(module: Any, accelerator: str, index: int) -> float:
                 f"{layer.name}.bias": np.zeros(layer.outputs, np.float32),
             }
     with tempfile.TemporaryDirectory() as directory:
-        weights = Path(directory) / "weights.safetensors"
-        save_file(arrays, weights)
+        weights = Path(directory) / weights_file(name)
+        write_weights(arrays, weights)
         card = {"inputs": [{"name": "x", "dtype": "float32", "shape": list(mlp.INPUT_SHAPE)}]}
-        request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index)
+        request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index, threads=threads)
         session = module.open_session(request)
         batch = generator.standard_normal((REFERENCE_BATCH, *mlp.INPUT_SHAPE), np.float32)
         placed = session.place({"x": batch})
         sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
         return 1e3 * float(np.median(run_for(lambda: session.run(placed), REFERENCE_SECONDS)))
+
+
+def write_weights(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write the reference model's weights as its runtime reads them."""
+    if path.suffix == ".onnx":
+        from hwfit.worker.onnx_graphs import perceptron
+
+        path.write_bytes(perceptron(arrays))
+    else:
+        from safetensors.numpy import save_file
+
+        save_file(arrays, path)
 
 
 def fastest(kernel: Callable[[], None]) -> float:

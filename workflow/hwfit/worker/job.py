@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwfit.catalog import PASSES, generation_lengths, weights_file
 from hwfit.records import Cell, Profile, RecordError, fingerprint, profile_path, read_json, read_profile
+from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
 PROTOCOL_VERSION = 3
+# What of a composite's members, beside their environments, is part of where it was measured.
+MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class Job:
     `limits_ms`, a latency by its percentile ("0.9"), is no part of them: sampling goes on until it can
     tell whether they are met, and figures that were sampled for other limits stay true. It is one in the
     scenario server, whose figure is the highest rate that keeps them.
+
+    `members`, of a composite device, have each a "device", "runtime", "source", "accelerator", "index",
+    "threads", "memory_limit_mb", "weights_directory", "environment_file", "probe_file" and perhaps "cores";
+    the job's own environment and weights are then the first member's.
     """
 
     cell: Cell
@@ -44,6 +52,8 @@ class Job:
     weights_directory: Path
     environment_file: Path
     probe_file: Path
+    cores: tuple[int, ...] = ()
+    members: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Job:
@@ -53,14 +63,47 @@ class Job:
             **{"limits_ms": {}}
             | dict(data)
             | {"cell": Cell(**data["cell"])}
-            | {"passes": tuple(data["passes"]), "batch_sizes": tuple(sorted(data["batch_sizes"]))}
+            | {name: tuple(data.get(name) or ()) for name in ("passes", "cores", "members")}
+            | {"batch_sizes": tuple(sorted(data["batch_sizes"]))}
             | {name: Path(data[name]) for name in paths}
         )
+
+    @property
+    def weights_files(self) -> list[Path]:
+        """What the runtime loads, or each of the members'."""
+        if not self.members:
+            return [self.weights_directory / weights_file(self.cell.runtime)]
+        return [Path(m["weights_directory"]) / weights_file(m["runtime"]) for m in self.members]
+
+    @property
+    def weights_directories(self) -> list[Path]:
+        """Where these lie."""
+        return [file.parent for file in self.weights_files]
+
+    @property
+    def environment_files(self) -> list[Path]:
+        """What is known of the environment, or of each of the members'."""
+        return [Path(m["environment_file"]) for m in self.members] or [self.environment_file]
+
+    @property
+    def compute_threads(self) -> int | None:
+        """The threads to compute with, where it is said."""
+        return threads.taken_from(self.passes, self.threads)[1]
+
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether the passes leave the outputs as they are, so that a difference is a fault."""
+        return all(PASSES[step["pass"]].keeps_outputs for step in self.passes)
 
     @property
     def searched_limits(self) -> Mapping[str, float] | None:
         """The limits, where what is measured depends on them."""
         return dict(self.limits_ms) if self.cell.scenario == "server" else None
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:
+        """Tokens of a prompt and of what is written to it; None where the model is no language model."""
+        return generation_lengths(self.cell.scenario)
 
     def path(self, batch_size: int) -> Path:
         """Where the profile of a batch size lies."""
@@ -86,17 +129,19 @@ class Job:
     def fingerprints(self, batch_size: int) -> dict[str, str]:
         """What was measured, how, and where."""
         card = read_card(self.model_directory)
-        weights = read_card(self.weights_directory)
-        subject = (
-            self.source,
+        sums = [read_card(directory).get("weights_sha256") for directory in self.weights_directories]
+        subject: tuple[Any, ...] = (
+            [member["source"] for member in self.members] or self.source,
             self.task,
             card.get("evaluation_sha256"),
-            weights.get("weights_sha256"),
+            sums if self.members else sums[0],
             card.get("code_sha256"),
             self.passes,
             batch_size,
             self.excluded.get(str(batch_size)),
         )
+        if constants := {e["name"]: e["value"] for e in card.get("inputs", ()) if "value" in e}:
+            subject = (*subject, constants)
         # How long to wait for a worker, and how often to try again, change no figure.
         settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
         how = (PROTOCOL_VERSION, settings, self.cell.scenario, self.searched_limits)
@@ -108,16 +153,26 @@ class Job:
 
     def context(self) -> dict[str, Any]:
         """Where the measurement takes place, as far as it is known before a framework is loaded."""
-        environment = read_json(self.environment_file)
         probe = read_json(self.probe_file)
+        environments = [
+            {key: found.get(key) for key in ("name", "status", "python_version", "packages")}
+            for found in map(read_json, self.environment_files)
+        ]
         return {
             "device": {key: probe.get(key) for key in ("status", "name", "identity", "driver", "memory_mb")},
-            "environment": {
-                key: environment.get(key) for key in ("name", "status", "python_version", "packages")
-            },
+            "environment": environments[0],
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
-        }
+        } | (
+            {
+                "members": [
+                    {"environment": environment} | {key: member.get(key) for key in MEMBER_CONTEXT}
+                    for member, environment in zip(self.members, environments, strict=True)
+                ]
+            }
+            if self.members
+            else {}
+        )
 
     def still_true(self, batch_size: int) -> Profile | None:
         """The profile on disk, if it was made from the same subject, protocol and context."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from hwfit.records import Flag
@@ -14,22 +15,34 @@ FOREIGN_LOAD_LIMIT = 0.15
 
 
 class LoadMonitor:
-    """Context manager: the CPU time of all processes, less one's own, over the time that passed."""
+    """Context manager: the CPU time of all processes, less one's own, over the time that passed.
+
+    Parameters
+    ----------
+    processes : numbers of those that work for this one, and are no others
+    """
+
+    def __init__(self, processes: Sequence[int] = ()) -> None:
+        self.processes = processes
 
     def __enter__(self) -> LoadMonitor:
         self.started = time.monotonic()
         self.busy, self.steal = host_cpu_seconds()
-        self.own = own_cpu_seconds()
+        self.own = self.own_seconds()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.seconds = time.monotonic() - self.started
         busy, steal = host_cpu_seconds()
         core_seconds = max(self.seconds * usable_cores(), 1e-9)
-        own = own_cpu_seconds() - self.own
+        own = self.own_seconds() - self.own
         # The host's counters tick in hundredths of a second; a short run cannot tell less than that.
         self.foreign = max(0.0, busy - self.busy - own) / core_seconds
         self.stolen = max(0.0, steal - self.steal) / core_seconds
+
+    def own_seconds(self) -> float:
+        """User and system time of this process and of those that work for it."""
+        return own_cpu_seconds() + sum(process_cpu_seconds(number) for number in self.processes)
 
     def figures(self) -> dict[str, float]:
         """Shares of the usable cores' time."""
@@ -47,6 +60,16 @@ def own_cpu_seconds() -> float:
     """User and system time of this process, all threads."""
     times = os.times()
     return times.user + times.system
+
+
+def process_cpu_seconds(number: int) -> float:
+    """User and system time of another process, all threads (proc(5), stat); zero where it is gone."""
+    try:
+        # Behind the name, which may hold spaces and parentheses: the state is the first field.
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def host_cpu_seconds() -> tuple[float, float]:

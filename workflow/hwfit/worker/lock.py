@@ -13,13 +13,29 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
-def device_lock(identity: str) -> Iterator[float]:
-    """Hold the device; yields the seconds that were waited for it. Waiting is said on stderr."""
+def device_lock(*identities: str) -> Iterator[float]:
+    """Hold a device, or a composite's several; yields the seconds that were waited for them.
+
+    They are taken in one order everywhere, so that two who want the same ones never wait for each other.
+    """
+    with contextlib.ExitStack() as held:
+        yield sum(held.enter_context(one_lock(identity)) for identity in sorted(set(identities)))
+
+
+def locks_of(probe: Mapping[str, Any]) -> list[str]:
+    """The identities to lock for a device that was probed."""
+    return list(probe.get("locks") or [probe["identity"]])
+
+
+@contextlib.contextmanager
+def one_lock(identity: str) -> Iterator[float]:
+    """Hold one; yields the seconds that were waited for it. Waiting is said on stderr."""
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"hwfit-device-{name}.lock"
     # Opened for reading: a lock needs no more, and another user's file can be locked too.

@@ -1,4 +1,4 @@
-"""From a source of models.yaml to a framework's model: the zoo's, or a user's callable."""
+"""From a source of models.yaml to a framework's model: the zoo's, a folder's, or a user's callable."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwfit.worker import zoo
+from hwfit.worker import hugging_face, zoo
 from hwfit.worker.errors import Unsupported
 
 Source = Mapping[str, Any]
 
 
-def torch_module(source: Source) -> Any:
+def torch_module(source: Source, task: str) -> Any:
     """The source's torch module, with its initial or published weights."""
     import torch
 
     if "zoo" in source:
         return zoo.torch_module(source["zoo"]).eval()
+    if "huggingface" in source:
+        return hugging_face.torch_module(source, task)
     return called(source, torch.nn.Module, "a torch.nn.Module").eval()
 
 
@@ -44,6 +46,8 @@ def keras_model(source: Source, weights: Path) -> Any:
 
         definition = zoo.model(source["zoo"])
         return keras_layers.build(definition.LAYERS, definition.INPUT_SHAPE, load_arrays(weights))
+    # Weights that are not loaded but drawn are the same in each process, as the reference has them.
+    keras.utils.set_random_seed(0)
     return called(source, keras.Model, "a keras.Model")
 
 
@@ -55,6 +59,7 @@ def mindspore_cell(source: Source, weights: Path) -> Any:
         from hwfit.worker.zoo import mindspore_layers
 
         return mindspore_layers.build(zoo.model(source["zoo"]).LAYERS, load_arrays(weights))
+    mindspore.set_seed(0)
     return called(source, mindspore.nn.Cell, "a mindspore.nn.Cell")
 
 

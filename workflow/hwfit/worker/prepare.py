@@ -1,45 +1,45 @@
-"""A model's checkpoint, evaluation set and card, made once in an environment with torch."""
+"""A model's checkpoint, evaluation set and card, made once in an environment of the runtime that can."""
 
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from hwfit.catalog import SAMPLES
 from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
-from hwfit.worker import counts, models, outputs, zoo
-from hwfit.worker.weights import load_weights
+from hwfit.worker import outputs, user_data, zoo
+from hwfit.worker.errors import Unavailable, Unsupported
 
-TRAINING = {"epochs": 30, "seed": 0}
-TRAINING_BATCH = 128
-LEARNING_RATE = 1e-3
-REFERENCE_BATCH = 32
+if TYPE_CHECKING:
+    from hwfit.worker.onnx_model import OnnxModel
+
 CALLABLE_TOLERANCE = 1e-3
 
 
-def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Sequence[Path] = ()) -> None:
+def prepare(
+    name: str, model: Mapping[str, Any], data: Path | None, out: Path, code: Sequence[Path] = ()
+) -> None:
     """Write weights.safetensors, evaluation.npz and, last, card.json.
 
-    A model that has no torch source builds itself in its own runtime: its card then has no checkpoint
-    and no reference, and its own labels, if any, speak for it.
+    A model that has no torch source builds itself in its own runtime: its card then has no checkpoint, and
+    its reference is what that runtime says on the CPU in fp32.
 
     Parameters
     ----------
+    data : a .npz file; None where an ONNX file's inputs are generated from its signature
     code : the user's files, of callables or of weights, whose content is part of what is measured
     """
-    from safetensors.torch import save_model
-
     sources = model["sources"]
-    # A zoo model's checkpoint is torch's, whatever runtimes load it.
-    source = sources.get("torch") or next((s for s in sources.values() if s.get("zoo")), None)
+    # Where several runtimes load one checkpoint, it is torch's.
+    shared = (s for s in sources.values() if s.get("zoo") or s.get("huggingface") or s.get("onnx"))
+    source = sources.get("torch") or next(shared, None)
     definition = zoo.model(source["zoo"]) if source and "zoo" in source else None
-    with np.load(data) as stored:
-        dataset = {key: stored[key] for key in stored.files}
+    where = model.get("data") or (str(data) if data else "signature")
+    dataset = user_data.read(data) if data else {}
     if "unavailable" in dataset:
         write_json(
             out / "card.json",
@@ -50,7 +50,23 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
             },
         )
         return
-    inputs, labels = evaluation_set(dataset, definition, name, data)
+    taken_from = dataset.pop("provenance", None)
+    is_generation = model["task"] == "generation"
+    if not is_generation and "texts" in dataset and (model.get("text") or {}).get("tokenizer"):
+        dataset = user_data.tokenised(dataset, model["text"])
+    original = None
+    if source and "onnx" in source:
+        from hwfit.worker.onnx_model import OnnxModel
+
+        original = OnnxModel(Path(source["onnx"]), model.get("inputs"), model.get("output"))
+    if is_generation:
+        inputs, labels = {}, None
+    elif original and not data:
+        inputs, labels = original.generated(model.get("samples") or SAMPLES), None
+    else:
+        inputs, labels = evaluation_set(dataset, definition, source, name, where)
+        inputs = original.matched(inputs, where) if original else inputs
+    user_data.require_sound(inputs, where)
     card: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "status": "ok",
@@ -58,10 +74,12 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
         "model": name,
         "task": model["task"],
         "source": source,
-        "inputs": [{"name": k, "dtype": str(v.dtype), "shape": list(v.shape[1:])} for k, v in inputs.items()],
-        "samples": len(next(iter(inputs.values()))),
+        "inputs": described(inputs),
+        "samples": len(next(iter(inputs.values()), ())),
         "labelled": labels is not None,
         "provenance": getattr(definition, "PROVENANCE", "the user's own"),
+        "data_provenance": str(taken_from) if taken_from is not None else where,
+        "synthetic_inputs": data is None,
         "parameters": None,
         "weight_bytes": None,
         "flops_per_sample": None,
@@ -74,28 +92,31 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     arrays = dict(inputs)
     if labels is not None:
         arrays["labels"] = labels
-    if source:
-        training = TRAINING | (model.get("training") or {})
-        torch.manual_seed(training["seed"])
-        module = models.torch_module(source)
-        card |= give_weights(module, model, definition, dataset, inputs, training)
-        module.eval()
-        reference = predict(module, inputs)
+    # Imported where they are used: each belongs to an environment of its own.
+    reference: np.ndarray | None = None
+    if source and is_generation:
+        from hwfit.worker.prepare_torch import of_language_model
+
+        arrays, told = of_language_model(source, dataset, where, out)
+    elif original:
+        reference, told = of_onnx_file(original, inputs)
+    elif source:
+        from hwfit.worker.prepare_torch import of_torch_module
+
+        reference, told = of_torch_module(source, definition, model, dataset, inputs, out)
+    else:
+        from hwfit.worker.prepare_own import of_own_runtime
+
+        reference, told = of_own_runtime(model, card, inputs, out)
+    card |= told
+    if reference is not None:
+        outputs.require_finite(reference)
         arrays["reference"] = reference
+        card["output_shape"] = list(reference.shape[1:])
         if model["task"] == "classification":
-            outputs.require_classes(reference, labels, str(data))
+            require_classes(reference, labels, where)
             if labels is not None:
                 card["reference_accuracy"] = outputs.accuracy(reference, labels)
-        card["output_shape"] = list(reference.shape[1:])
-        parameters = dict(module.named_parameters())
-        card["parameters"] = sum(p.numel() for p in parameters.values())
-        card["nonzero_parameters"] = sum(int(p.count_nonzero()) for p in parameters.values())
-        card["parameter_names"] = list(parameters)
-        card["weight_bytes"] = counts.weight_bytes(module)
-        card["flops_per_sample"] = counts.flops(module, inputs)
-        card["activation_bytes_per_sample"] = counts.activation_bytes(module, inputs)
-        save_model(module, str(out / "weights.safetensors"))
-        card["weights_sha256"] = file_sha256(out / "weights.safetensors")
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     write_bytes(out / "evaluation.npz", content.getvalue())
@@ -103,86 +124,70 @@ def prepare(name: str, model: Mapping[str, Any], data: Path, out: Path, code: Se
     write_json(out / "card.json", card)
 
 
+def of_onnx_file(original: OnnxModel, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+    """A user's ONNX file: its outputs for all samples by ONNX Runtime on the CPU, and what its card says."""
+    original.settle(inputs)
+    return original.predict(inputs), original.counts(inputs) | original.card | {
+        "weights_sha256": file_sha256(original.path),
+    }
+
+
+def require_classes(reference: np.ndarray, labels: np.ndarray | None, where: str) -> None:
+    """Raises Unsupported where the model is no classifier, Unavailable where labels are not its classes."""
+    try:
+        outputs.require_classes(reference, None, where)
+    except ValueError as error:
+        raise Unsupported(str(error)) from error
+    try:
+        outputs.require_classes(reference, labels, where)
+    except ValueError as error:
+        raise Unavailable(str(error)) from error
+
+
+def described(inputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Inputs as a card names them, in the order in which the model takes them."""
+    return [{"name": k, "dtype": str(v.dtype), "shape": list(v.shape[1:])} for k, v in inputs.items()]
+
+
 def evaluation_set(
-    dataset: Mapping[str, np.ndarray], definition: Any, name: str, data: Path
+    dataset: Mapping[str, np.ndarray],
+    definition: Any,
+    source: Mapping[str, Any] | None,
+    name: str,
+    where: str,
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """The inputs by name, in torch's layout, and the labels if there are any.
 
-    Raises ValueError where a user's file holds no array, or arrays of different lengths.
+    Raises Unavailable where a user's file holds no array, or arrays of different lengths.
     """
     if definition is not None:
         try:
             return definition.evaluation_inputs(dataset)
         except KeyError as error:
-            raise ValueError(f"{data} has no array {error}, which {name} needs") from error
+            has = ", ".join(dataset) or "none"
+            raise Unavailable(f"{where} has no array {error}, which {name} needs; it has {has}") from error
+        except ValueError as error:
+            raise Unavailable(f"{where}: {error}") from error
+    if source and "huggingface" in source and "texts" in dataset:
+        from hwfit.worker import hugging_face
+
+        tokenizer = hugging_face.tokenizer(source)
+        if tokenizer is None:
+            raise Unavailable(f"{where} holds texts, and {source['huggingface']} has no tokenizer")
+        return hugging_face.text_inputs(dataset, tokenizer), dataset.get("labels")
+    if {"x_test", "y_test"} <= set(dataset):
+        dataset = {"x": dataset["x_test"], "labels": dataset["y_test"]}
     inputs = {key: as_float32(value) for key, value in dataset.items() if key != "labels"}
     if not inputs:
-        raise ValueError(f"{data} holds no input array")
+        raise Unavailable(f"{where} holds no input array")
     if "reference" in inputs:
-        raise ValueError(f"{data}: an input cannot be called reference, which the fp32 outputs are called")
-    lengths = {key: len(value) for key, value in dataset.items()}
+        raise Unavailable(f"{where}: an input cannot be called reference, which the fp32 outputs are called")
+    lengths = {key: len(value) if value.ndim else 0 for key, value in dataset.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
-        raise ValueError(f"{data}: the arrays differ in length, or are empty: {lengths}")
+        raise Unavailable(f"{where}: the arrays differ in length, or are empty: {lengths}")
     return inputs, dataset.get("labels")
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:
     """The array, in single precision where it is in double: numpy's default, and no model's."""
     return array.astype(np.float32) if array.dtype == np.float64 else array
-
-
-def give_weights(
-    module: Any,
-    model: Mapping[str, Any],
-    definition: Any,
-    dataset: Mapping[str, np.ndarray],
-    inputs: Mapping[str, np.ndarray],
-    training: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Load the user's weights, or train, or settle, or leave what came; returns what the card says of it."""
-    if model.get("weights"):
-        load_weights(module, Path(model["weights"]))
-        return {"provenance": f"the user's weights, {model['weights']}"}
-    if definition is not None and definition.IS_TRAINED_HERE:
-        return {"training": train(module, dataset, **training)}
-    if hasattr(definition, "settle"):
-        definition.settle(module, inputs)
-    return {}
-
-
-def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:
-    """Train a classifier with Adam on the training split; returns what was done, with its seconds."""
-    started = time.perf_counter()
-    inputs, labels = (torch.from_numpy(dataset[key]) for key in ("x_train", "y_train"))
-    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
-    generator = torch.Generator().manual_seed(seed)
-    module.train()
-    loss = torch.zeros(())
-    for _ in range(epochs):
-        for rows in torch.randperm(len(inputs), generator=generator).split(TRAINING_BATCH):
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(module(inputs[rows]), labels[rows])
-            loss.backward()
-            optimizer.step()
-    return {
-        "optimizer": "adam",
-        "learning_rate": LEARNING_RATE,
-        "batch_size": TRAINING_BATCH,
-        "epochs": epochs,
-        "seed": seed,
-        "final_loss": float(loss),
-        "seconds": time.perf_counter() - started,
-    }
-
-
-@torch.inference_mode()
-def predict(module: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The fp32 outputs on the CPU for all samples. Raises ValueError where they are not one tensor."""
-    found = []
-    for start in range(0, len(next(iter(inputs.values()))), REFERENCE_BATCH):
-        batch = [torch.from_numpy(array[start : start + REFERENCE_BATCH]) for array in inputs.values()]
-        output = module(*batch)
-        if not isinstance(output, torch.Tensor):
-            raise ValueError(f"the model returned a {type(output).__name__}, not one tensor")
-        found.append(output.float().numpy())
-    return np.concatenate(found)

@@ -10,24 +10,32 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 QUERY_SECONDS = 30
+# The PCI vendor number, as the kernel writes it.
+INTEL = "0x8086"
 
 
 class Absent(Exception):
     """The device is not there: the message says what was looked for, and where."""
 
 
-def probe(accelerator: str, index: int = 0) -> dict[str, Any]:
+def probe(accelerator: str, index: int = 0, cores: Sequence[int] = ()) -> dict[str, Any]:
     """Look for a device.
+
+    Parameters
+    ----------
+    cores : of a cpu, those that a worker is to be kept on; empty for all
 
     Returns
     -------
     {"status": "ok" or "unavailable", "reason", "accelerator", "index", "name", "identity",
     "memory_mb", "driver", "environment"}; `identity` names this very piece of hardware, `environment`
-    holds the variables that make a worker see it alone.
+    holds the variables that make a worker see it alone. With `cores` also "pinned_cores", and "locks":
+    the identities that are locked while it is measured.
     """
     found: dict[str, Any] = {
         "status": "ok",
@@ -41,7 +49,8 @@ def probe(accelerator: str, index: int = 0) -> dict[str, Any]:
         "environment": {},
     }
     try:
-        return found | PROBES[accelerator](index)
+        found |= PROBES[accelerator](index)
+        return found | some_cores(found, sorted(cores)) if cores else found
     except Absent as absent:
         return found | {"status": "unavailable", "reason": str(absent)}
 
@@ -59,6 +68,26 @@ def probe_cpu(index: int) -> dict[str, Any]:
         "driver": platform.release(),
         "cores": cores,
         "cpu_flags": flags,
+    }
+
+
+def some_cores(cpu: Mapping[str, Any], cores: list[int]) -> dict[str, Any]:
+    """What is different of a processor of which some cores are used. Raises Absent where one is not there.
+
+    Its lock is the whole processor's: halves share caches and memory, and would disturb each other.
+    """
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    lacking = [core for core in cores if core not in usable]
+    if lacking:
+        said = f"cores {', '.join(map(str, lacking))} are not among those that may be used"
+        raise Absent(f"{said}: {', '.join(map(str, sorted(usable))) or 'this system pins no process'}")
+    text = ", ".join(map(str, cores))
+    return {
+        "name": f"{cpu['name']}, of them {text}",
+        "identity": f"{cpu['identity']}:cores {text}",
+        "locks": [cpu["identity"]],
+        "cores": len(cores),
+        "pinned_cores": cores,
     }
 
 
@@ -116,7 +145,55 @@ def probe_npu(index: int) -> dict[str, Any]:
     }
 
 
-PROBES = {"cpu": probe_cpu, "cuda": probe_cuda, "tpu": probe_tpu, "npu": probe_npu}
+def probe_xpu(index: int) -> dict[str, Any]:
+    """An Intel GPU, by its render node."""
+    return intel_device("xpu", "Intel GPU", "/sys/class/drm/renderD[0-9]*", index)
+
+
+def probe_intel_npu(index: int) -> dict[str, Any]:
+    """The NPU of an Intel processor, by the device of its driver (intel_vpu)."""
+    return intel_device("intel-npu", "Intel NPU", "/sys/class/accel/accel[0-9]*", index)
+
+
+def intel_device(kind: str, name: str, pattern: str, index: int) -> dict[str, Any]:
+    """Of the kernel's devices of a class, the one with this number among Intel's."""
+    entries = sorted(Path("/").glob(pattern.removeprefix("/")))
+    found = [entry for entry in entries if pci_vendor(entry) == INTEL]
+    if index >= len(found):
+        raise Absent(f"no {name} with index {index}: {len(found)} of Intel's at {pattern}")
+    address = (found[index] / "device").resolve().name
+    return {"name": name, "identity": f"{kind}:{platform.node()}:{address}"}
+
+
+def pci_vendor(entry: Path) -> str | None:
+    """The vendor of a device that the kernel lists; None where it is no PCI device."""
+    try:
+        return (entry / "device" / "vendor").read_text().strip()
+    except OSError:
+        return None
+
+
+def probe_mps(index: int) -> dict[str, Any]:
+    """The GPU of an Apple processor."""
+    if index or platform.system() != "Darwin" or platform.machine() != "arm64":
+        raise Absent(f"no Apple GPU with index {index}: this is {platform.system()} on {platform.machine()}")
+    return {
+        "name": ask("sysctl", "-n", "machdep.cpu.brand_string").strip(),
+        "identity": f"mps:{platform.node()}",
+        "memory_mb": memory_mb(),
+        "driver": platform.mac_ver()[0],
+    }
+
+
+PROBES = {
+    "cpu": probe_cpu,
+    "cuda": probe_cuda,
+    "tpu": probe_tpu,
+    "npu": probe_npu,
+    "xpu": probe_xpu,
+    "intel-npu": probe_intel_npu,
+    "mps": probe_mps,
+}
 
 
 def ask(*command: str) -> str:

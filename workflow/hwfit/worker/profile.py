@@ -14,7 +14,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,6 +26,8 @@ from hwfit.worker import host, outputs, runtimes, sampling, scenarios
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
+from hwfit.worker.generation.evaluation import LanguageEvaluation
+from hwfit.worker.generation.text import TextSet
 from hwfit.worker.job import Job, read_card
 from hwfit.worker.scenarios import Scenario, Series
 from hwfit.worker.supervisor import is_out_of_memory, now
@@ -75,7 +77,6 @@ class Bench:
         self.job = job
         self.alive = alive
         self.card = read_card(job.model_directory)
-        weights = job.weights_directory / "weights.safetensors"
         started = time.perf_counter()
         runtime = runtimes.load(job.cell.runtime)
         described = runtime.describe(job.accelerator, job.index)
@@ -84,16 +85,19 @@ class Bench:
             runtimes.Request(
                 source=job.source,
                 task=job.task,
-                weights=weights,
+                weights=job.weights_directory if job.members else job.weights_files[0],
                 card=self.card,
                 accelerator=job.accelerator,
                 index=job.index,
                 passes=job.passes,
                 threads=job.threads,
+                output_tokens=job.lengths[1] if job.lengths else None,
+                members=job.members,
             )
         )
         self.load_s = time.perf_counter() - imported
         self.model_size_bytes = self.session.model_size_bytes()
+        self.language = LanguageEvaluation(self.session, self.card, self.tolerance, alive)
         if job.accelerator == "cpu":
             self.reference_kernel = cpu_kernel()
         else:
@@ -117,11 +121,13 @@ class Bench:
         """Measure one batch size. Raises Unsupported, Incorrect, and whatever the runtime raises."""
         session, job = self.session, self.job
         began = time.perf_counter()
+        session.forget_compiled()
         data = self.read_data()
         batches = data.buffers(batch_size)
         placed = [session.place(batch) for batch in batches]
         output, first_call_s = self.timed_run(placed[0])
         self.require_placement(output)
+        placement = session.placement()
         # Accuracy does not change from process to process: the first round settles it.
         evaluation = self.evaluate(data, batch_size, keep=len(placed)) if job.round == 0 else Evaluation()
         expected = evaluation.outputs or [session.fetch(output)]
@@ -153,8 +159,14 @@ class Bench:
             flags.append(Flag("warm_up_unproven", said))
         elif not is_steady:
             flags.append(Flag("unsteady", f"times still fell after {WARM_UP_SECONDS:g} s of warm-up"))
+        if placement and placement.elsewhere:
+            named = ", ".join(f"{count} {operator}" for operator, count in placement.elsewhere.items())
+            flags.append(Flag("fell_back", f"ran on the host: {named}", placement.share))
+        if self.card.get("synthetic_inputs"):
+            said = "inputs were generated from the model's signature, not taken from real data"
+            flags.append(Flag("synthetic_inputs", said))
         samples_path = job.path(batch_size).with_suffix(".npz")
-        write_samples(samples_path, [a.series.durations for a in attempts])
+        write_samples(samples_path, [a.series.durations for a in attempts], series.arrays)
         weights = read_card(job.weights_directory)
         activation_bytes = self.card.get("activation_bytes_per_sample")
         metrics = figures | {
@@ -165,11 +177,12 @@ class Bench:
             "load_s": self.load_s,
             "peak_memory_mb": peak_bytes / 1e6,
             "model_size_mb": self.model_size_bytes / 1e6,
-            "file_size_mb": file_size_mb(job.weights_directory / "weights.safetensors"),
+            "file_size_mb": file_size_mb(job.weights_files),
             "parameters": self.card.get("parameters"),
             "nonzero_parameters": weights.get("nonzero_parameters", self.card.get("parameters")),
             "flops_per_sample": self.card.get("flops_per_sample"),
             "activation_mb_per_sample": activation_bytes and activation_bytes / 1e6,
+            "device_share": placement.share if placement else None,
             "wall_s": time.perf_counter() - began,
         }
         return job.profile(
@@ -182,12 +195,16 @@ class Bench:
             details={
                 "import_s": self.import_s,
                 "warm_up_calls": steady_after,
+                "operators_elsewhere": dict(placement.elsewhere) if placement else {},
+                "operators_by_format": session.precisions(),
                 "samples_file": samples_path.name,
                 "conditions": attempt.conditions.figures(),
                 "attempts": [a.summary() for a in attempts],
             }
             | details
-            | series.details,
+            | evaluation.details
+            | series.details
+            | session.details(),
         )
 
     def attempt_until_undisturbed(self, scenario: Scenario) -> list[Attempt]:
@@ -210,7 +227,9 @@ class Bench:
             gc.collect()
             gc.disable()
             try:
-                with Conditions(self.reference_kernel, identity=identity) as conditions:
+                with Conditions(
+                    self.reference_kernel, identity=identity, processes=self.session.processes()
+                ) as conditions:
                     series = scenario.sample(rule)
             finally:
                 gc.enable()
@@ -251,7 +270,8 @@ class Bench:
 
     def read_data(self) -> EvaluationSet:
         """The evaluation set; not kept, since its memory is not the model's."""
-        return EvaluationSet(self.job.model_directory / "evaluation.npz")
+        path = self.job.model_directory / "evaluation.npz"
+        return TextSet(path, self.job.lengths[0]) if self.job.lengths else EvaluationSet(path)
 
     def timed_run(self, placed: Any) -> tuple[Any, float]:
         """One call, and its seconds."""
@@ -269,6 +289,8 @@ class Bench:
         Raises Incorrect where an output is not finite, or where a session without passes disagrees
         with the fp32 reference by more than the model's tolerance.
         """
+        if isinstance(data, TextSet):
+            return Evaluation(*self.language.evaluate(data, batch_size))
         done = Evaluation()
         got: np.ndarray | None = None
         for number, (rows, batch) in enumerate(data.batches(batch_size)):
@@ -296,19 +318,19 @@ class Bench:
                 )
             figures["fidelity"] = outputs.fidelity(self.job.task, got, reference)
             figures["relative_error"] = error = outputs.relative_error(got, reference)
-            tolerance = self.card.get("tolerance")
-            is_lossless = not self.job.passes and self.job.weights_directory == self.job.model_directory
-            if is_lossless and tolerance and error > tolerance:
-                raise Incorrect(
-                    f"largest difference from the fp32 reference is {error:.2g} of its "
-                    f"largest value, allowed {tolerance:g}"
-                )
+            outputs.require_close(error, self.tolerance)
         if labels is not None and self.job.task == "classification":
             outputs.require_classes(got, labels, "evaluation set")
             figures["accuracy"] = accuracy = outputs.accuracy(got, labels)
             if self.card.get("reference_accuracy") is not None:
                 figures["accuracy_drop"] = self.card["reference_accuracy"] - accuracy
         return done
+
+    @property
+    def tolerance(self) -> float | None:
+        """How far the outputs may be from the fp32 reference's; None where passes have changed the model."""
+        is_lossless = self.job.keeps_outputs and not read_card(self.job.weights_directory).get("passes")
+        return self.card.get("tolerance") if is_lossless else None
 
 
 @dataclass
@@ -331,11 +353,14 @@ class Attempt:
 
 @dataclass
 class Evaluation:
-    """What evaluating a batch size gave: figures, the first batches' outputs, seconds of every call."""
+    """What evaluating a batch size gave: figures, the first batches' outputs, seconds of every call, and what
+    only the record keeps.
+    """
 
     figures: dict[str, float | None] = field(default_factory=dict)
     outputs: list[np.ndarray] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    details: dict[str, float] = field(default_factory=dict)
 
 
 def classify(error: Exception) -> tuple[str, str]:
@@ -362,14 +387,19 @@ def say(events: TextIO, event: str, batch_size: int, **more: Any) -> None:
     events.flush()
 
 
-def write_samples(path: Path, attempts: list[np.ndarray]) -> None:
-    """Every timed call of every attempt, in order, in seconds; `durations_s` is the attempt that counts."""
+def write_samples(path: Path, attempts: list[np.ndarray], more: Mapping[str, np.ndarray]) -> None:
+    """Every timed call of every attempt, in order, in seconds; `durations_s` is the attempt that counts, and
+    of that one is what a scenario keeps beside.
+    """
     content = io.BytesIO()
     discarded = {f"discarded_{number}_s": durations for number, durations in enumerate(attempts[:-1])}
-    np.savez_compressed(content, allow_pickle=False, durations_s=attempts[-1], **discarded)
+    np.savez_compressed(content, allow_pickle=False, durations_s=attempts[-1], **discarded, **more)
     write_bytes(path, content.getvalue())
 
 
-def file_size_mb(path: Path) -> float | None:
-    """The size of a file; None where there is none, as of a callable that brings its own weights."""
-    return path.stat().st_size / 1e6 if path.exists() else None
+def file_size_mb(paths: Iterable[Path]) -> float | None:
+    """The size of some files; None where one is not there, as of a callable that brings its own weights."""
+    found = set(paths)
+    if not all(path.exists() for path in found):
+        return None
+    return sum(path.stat().st_size for path in found) / 1e6

@@ -18,12 +18,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hwfit.records import RecordError, read_json, write_json
 from hwfit.worker.job import Job, read_card
-from hwfit.worker.lock import device_lock
+from hwfit.worker.lock import device_lock, locks_of
 
 # A combination whose job was killed from outside this often is not tried again by itself.
 MAX_INTERRUPTED_ATTEMPTS = 3
@@ -37,6 +38,8 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 PR_SET_PDEATHSIG = 1
+# How a composite's worker says which member it waits for, and that the wait is over.
+WAITS = ("waiting for member ", "answered: member ")
 
 
 class Ending(enum.Enum):
@@ -91,21 +94,22 @@ def supervise(job: Job, attempts: Attempts) -> None:
             write_row(job, batch_size, *obstacle)
         return
     probe = read_json(job.probe_file)
-    with device_lock(probe["identity"]) as waited_s:
+    with device_lock(*locks_of(probe)) as waited_s:
         while left:
             left = run_worker(job, left, attempts, probe["environment"], waited_s)
 
 
 def what_stands_in_the_way(job: Job) -> tuple[str, str] | None:
     """The status and the reason that make a worker pointless, or None."""
-    for path in (job.probe_file, job.environment_file):
+    for path in (job.probe_file, *job.environment_files):
         found = read_json(path)
         if found["status"] != "ok":
             return "unavailable", found["reason"]
-    python = read_json(job.environment_file)["python"]
-    if not Path(python).exists():
-        return "unavailable", f"{python} is not there any more: run `make retry`, which builds it again"
-    for directory in (job.model_directory, job.weights_directory):
+    for path in job.environment_files:
+        python = read_json(path)["python"]
+        if not Path(python).exists():
+            return "unavailable", f"{python} is not there any more: run `make retry`, which builds it again"
+    for directory in (job.model_directory, *job.weights_directories):
         card = read_card(directory)
         if card.get("status", "ok") != "ok":
             return card["status"], card["reason"]
@@ -180,7 +184,9 @@ def write_row(job: Job, batch_size: int, status: str, reason: str, **more: Any) 
 def explain(worker: Worker, ending: Ending, limit_s: float, kills_before: int | None) -> tuple[str, str]:
     """The status and the reason of a worker that left work undone."""
     if ending is Ending.LATE:
-        return "timeout", f"no result within {limit_s:g} s (measurement.timeout_seconds)"
+        said = next((line for line in reversed(worker.last_words()) if line.startswith(WAITS)), "")
+        waits = f"; {said}" if said.startswith(WAITS[0]) else ""
+        return "timeout", f"no result within {limit_s:g} s (measurement.timeout_seconds){waits}"
     code = worker.process.returncode
     words = worker.last_words()
     if code < 0:
@@ -224,8 +230,8 @@ class Worker:
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "PYTHONHASHSEED": "0",
         }
-        if job.threads:
-            environment["OMP_NUM_THREADS"] = str(job.threads)
+        if job.compute_threads:
+            environment["OMP_NUM_THREADS"] = str(job.compute_threads)
         self.stderr_path = job.path(batch_sizes[0]).with_name("stderr.txt")
         self.stderr_path.parent.mkdir(parents=True, exist_ok=True)
         parent = os.getpid()
@@ -239,7 +245,7 @@ class Worker:
                 pass_fds=(writer,),
                 env=environment,
                 start_new_session=True,
-                preexec_fn=lambda: prepare_child(parent, limit_bytes),
+                preexec_fn=lambda: prepare_child(parent, limit_bytes, job.cores),
             )
         os.close(writer)
         assert self.process.stdin is not None
@@ -293,13 +299,17 @@ def sys_job(job: Job, batch_sizes: list[int]) -> bytes:
     return json.dumps(data, default=str).encode()
 
 
-def prepare_child(parent: int, limit_bytes: int | None) -> None:
-    """In the child, before it runs: die with the supervisor, go first when memory is short, keep a limit."""
+def prepare_child(parent: int, limit_bytes: int | None, cores: Sequence[int] = ()) -> None:
+    """In the child, before it runs: die with the parent, go first when memory is short, keep a limit, and
+    stay on some cores.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+    if cores:
+        os.sched_setaffinity(0, cores)
     if limit_bytes:
         # RLIMIT_DATA counts private writable memory; RLIMIT_AS would count address space that
         # frameworks reserve and never touch.

@@ -6,6 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwfit.worker.errors import Unsupported
+
+# As OpenVINO names what a device can do, and what it is asked for.
+OPENVINO = {"bfloat16": ("BF16", "bf16"), "float16": ("FP16", "f16")}
+
 
 def torch(session: Any, dtype: str) -> None:
     """Cast the module; inputs are cast when they are placed."""
@@ -21,6 +26,18 @@ def tensorflow(session: Any, dtype: str) -> None:
     The session raises Unsupported where the model that comes has not taken it.
     """
     session.dtype = dtype
+
+
+def openvino(session: Any, dtype: str) -> None:
+    """Ask the device's plugin for the format: it converts weights and activations while it compiles.
+
+    Raises Unsupported where the device has no units for it, since OpenVINO would then compute in fp32.
+    """
+    capability, hint = OPENVINO[dtype]
+    able = session.core.get_property(session.device, "OPTIMIZATION_CAPABILITIES")
+    if capability not in able:
+        raise Unsupported(f"openvino's {session.device} computes in {', '.join(able)}, not in {capability}")
+    session.settings["INFERENCE_PRECISION_HINT"] = hint
 
 
 def mindspore(session: Any, dtype: str) -> None:

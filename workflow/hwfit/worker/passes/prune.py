@@ -33,6 +33,11 @@ def apply(arrays: dict[str, np.ndarray], amount: float) -> dict[str, np.ndarray]
     return pruned
 
 
+# How embeddings are called: by BERT and its kin, Llama, GPT-2.
+EMBEDDINGS = ("embedding", "embed_tokens", "wte.", "wpe.")
+
+
 def is_prunable(name: str, array: np.ndarray) -> bool:
     """Whether an array of a checkpoint holds the weights of products."""
-    return array.ndim >= 2 and "weight" in name.rpartition(".")[2] and "embedding" not in name
+    is_embedding = any(word in name for word in EMBEDDINGS)
+    return array.ndim >= 2 and "weight" in name.rpartition(".")[2] and not is_embedding

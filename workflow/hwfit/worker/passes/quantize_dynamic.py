@@ -1,10 +1,12 @@
-"""Int8 weights in dense layers; activations are quantized call by call (torch, post-training).
+"""Int8 weights in dense layers; activations are quantized call by call (torch, ONNX Runtime, post-training).
 
 Needs no calibration, and pays where dense layers dominate: transformers, large MLPs.
 """
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hwfit.worker.errors import Unsupported
@@ -21,3 +23,29 @@ def torch(session: Any, dtype: str) -> None:
     if not any(type(module) is framework.nn.Linear for module in session.module.modules()):
         raise Unsupported("no Linear layer to quantize")
     session.module = quantize_dynamic(session.module, {framework.nn.Linear}, dtype=framework.qint8)
+
+
+def onnxruntime(session: Any, dtype: str) -> None:
+    """Quantize products with constant weights, a scale a channel. Raises Unsupported where there is none."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    if session.accelerator != "cpu":
+        raise Unsupported("ONNX Runtime's dynamic int8 kernels run on CPUs only")
+    with tempfile.TemporaryDirectory() as directory:
+        prepared, quantized = Path(directory) / "prepared.onnx", Path(directory) / "quantized.onnx"
+        model = onnx.load(session.model)
+        # The quantizer transposes weights and trips over the shapes that the exporter wrote down for them.
+        model.graph.ClearField("value_info")
+        onnx.save(model, str(prepared))
+        quantize_dynamic(
+            prepared,
+            quantized,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+        )
+        model = onnx.load(str(quantized))
+    if not any(node.op_type == "MatMulInteger" for node in model.graph.node):
+        raise Unsupported("no product with constant weights to quantize")
+    session.model = model.SerializeToString()

@@ -13,12 +13,14 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from hwfit.worker.passes import threads
 
 Batch = Mapping[str, np.ndarray]
 
@@ -31,11 +33,14 @@ class Request:
     ----------
     source : one entry of `sources` in models.yaml, e.g. {"zoo": "lenet-5"}
     task : one of `catalog.TASKS`
-    weights : safetensors file of the (possibly pruned) fp32 checkpoint, in torch's names and layouts
+    weights : the (possibly pruned) fp32 checkpoint: a safetensors file in torch's names and layouts, or an
+        ONNX file for the runtimes that read one (`catalog.Runtime.reads_onnx`)
     card : the model's card, as `prepare` wrote it
     accelerator, index : which device
     passes : session passes in order, e.g. [{"pass": "cast", "dtype": "bfloat16"}]
-    threads : compute threads, or None for the runtime's default
+    threads : compute threads, or None for the runtime's default; the pass `threads` sets it and is taken out
+    output_tokens : what a language model writes to each prompt; None for other tasks
+    members : of a composite, what each of its devices is to open (see `hwfit.worker.job.Job`)
     """
 
     source: Mapping[str, Any]
@@ -46,6 +51,28 @@ class Request:
     index: int = 0
     passes: Sequence[Mapping[str, Any]] = ()
     threads: int | None = None
+    output_tokens: int | None = None
+    members: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        # A runtime takes its threads when it starts, before any pass is applied.
+        others, count = threads.taken_from(self.passes, self.threads)
+        object.__setattr__(self, "passes", others)
+        object.__setattr__(self, "threads", count)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model's operators run.
+
+    Attributes
+    ----------
+    share : of the operators, those on the device that was asked for (0 to 1); None where there are none
+    elsewhere : how many of each kind fell back to the host
+    """
+
+    share: float | None
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
 
 class Session(ABC):
@@ -82,8 +109,31 @@ class Session(ABC):
     def model_size_bytes(self) -> int:
         """Bytes of the weights as this session holds them (int8 weights count one byte each)."""
 
+    def parameters(self) -> int | None:
+        """How many weights the model has; None where the session does not tell, and its card does."""
+        return None
+
+    def placement(self) -> Placement | None:
+        """Where the operators run, known after the first call; None where the runtime does not tell."""
+        return None
+
+    def precisions(self) -> dict[str, int]:
+        """How many operators compute in each number format, after the first call; empty where not told."""
+        return {}
+
+    def forget_compiled(self) -> None:  # noqa: B027
+        """Drop what was compiled for other shapes of inputs, whose memory is not that of the next ones."""
+
     def threads(self) -> dict[str, int]:
         """The threads the runtime computes with, under its own names."""
+        return {}
+
+    def processes(self) -> list[int]:
+        """The numbers of the processes that compute for this one."""
+        return []
+
+    def details(self) -> dict[str, Any]:
+        """What the record keeps beside the figures."""
         return {}
 
     def reset_peak_memory(self) -> None:  # noqa: B027

@@ -1,4 +1,4 @@
-"""MindSpore in graph mode: on CPUs; Ascend NPUs by device name.
+"""MindSpore, in graph mode where no pass says otherwise: on CPUs; Ascend NPUs by device name.
 
 Run on: CPU (mindspore 2.8.0; later versions run CPU convolutions on a slow reference kernel). On Ascend
 only the device's name differs.
@@ -35,12 +35,20 @@ class MindSporeSession(Session):
         self.is_asynchronous = request.accelerator != "cpu"
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: Any = None
-        self.cell = models.mindspore_cell(request.source, request.weights)
+        self.cell = self.build(request)
         for step in request.passes:
             session_pass(step).mindspore(self, **{k: v for k, v in step.items() if k != "pass"})
         self.cell.set_train(False)
         if request.passes:
             self.require_kernels(request)
+
+    def build(self, request: Request) -> Any:
+        """The cell, before any pass."""
+        return models.mindspore_cell(request.source, request.weights)
+
+    def try_kernels(self, one: Batch) -> None:
+        """Run one sample, for the errors of kernels that are not there."""
+        self.run(self.place(one))
 
     def require_kernels(self, request: Request) -> None:
         """Compile for one sample. Raises Unsupported where the device lacks a kernel for the new types."""
@@ -49,7 +57,7 @@ class MindSporeSession(Session):
         with tempfile.TemporaryDirectory() as directory:
             os.environ["MS_OM_PATH"] = directory
             try:
-                self.run(self.place(one))
+                self.try_kernels(one)
             except (TypeError, RuntimeError) as error:
                 lines = [line.strip() for line in str(error).splitlines()]
                 told = next((line for line in lines if "fail!" in line or "nsupported" in line), lines[0])
@@ -82,6 +90,12 @@ class MindSporeSession(Session):
     def model_size_bytes(self) -> int:
         return sum(parameter.nbytes for parameter in self.cell.get_parameters())
 
+    def parameters(self) -> int:
+        return sum(parameter.size for parameter in self.cell.get_parameters())
+
+    def threads(self) -> dict[str, int]:
+        return {"runtime": int(ms.get_context("runtime_num_threads"))}
+
     def reset_peak_memory(self) -> None:
         if self.accelerator != "cpu":
             ms.runtime.reset_peak_memory_stats()
@@ -92,6 +106,10 @@ class MindSporeSession(Session):
 
 def open_session(request: Request) -> MindSporeSession:
     """Build the cell from the checkpoint on the device."""
+    if request.task == "generation":
+        from hwfit.worker.generation.mindspore import MindSporeGeneration
+
+        return MindSporeGeneration(request)
     return MindSporeSession(request)
 
 

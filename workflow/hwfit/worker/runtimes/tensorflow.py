@@ -1,7 +1,7 @@
-"""TensorFlow, one traced graph for each batch size (`tf.function`): on CPUs; GPU and TPU by device name.
+"""TensorFlow, one traced graph for each batch size (`tf.function`): on CPUs, GPUs and TPUs.
 
-Run on: CPU (tensorflow-cpu 2.21.0). Elsewhere only the device's name differs, and the wait at the end of
-`run` for devices that answer before they are done.
+Run on: CPU (tensorflow-cpu 2.21.0). Elsewhere only the strategy differs that places model and calls (one
+device, or a TPU's core), and the wait at the end of `run` for devices that answer before they are done.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLATFORMS = {"cpu": "CPU", "cuda": "GPU", "tpu": "TPU"}
 
 
 class TensorFlowSession(Session):
-    """A Keras model on a device; session passes set `dtype` before it is built."""
+    """A Keras model on a device; session passes set `dtype`, `jit_compile` and `is_traced` before."""
 
     def __init__(self, request: Request) -> None:
         if request.threads:
@@ -35,21 +35,37 @@ class TensorFlowSession(Session):
         self.is_asynchronous = request.accelerator != "cpu"
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.dtype = "float32"
+        self.jit_compile = request.accelerator == "tpu"
+        self.is_traced = True
         for step in request.passes:
             session_pass(step).tensorflow(self, **{k: v for k, v in step.items() if k != "pass"})
         keras.config.set_dtype_policy(self.dtype)
-        with tf.device(self.device):
-            self.model = models.keras_model(request.source, request.weights)
+        self.strategy = strategy_of(request.accelerator, self.device)
+        with self.strategy.scope():
+            self.build(request)
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    def build(self, request: Request) -> None:
+        """The model and its graph, in the session's float format, where the strategy places them."""
+        self.model = models.keras_model(request.source, request.weights)
         kept = {v.dtype for v in self.model.weights if tf.as_dtype(v.dtype).is_floating} - {self.dtype}
         if request.passes and kept:
             raise Unsupported(
                 f"the model keeps its {', '.join(sorted(map(str, kept)))} weights, not {self.dtype}"
             )
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-        # Keras takes several inputs as one list.
-        self.graph = tf.function(
-            lambda *inputs: self.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
-        )
+        self.graph = tf.function(self.placed_call) if self.is_traced else self.call
+
+    def placed_call(self, *inputs: Any) -> Any:
+        """The call as the strategy places it: traced, so that it costs nothing when it runs."""
+        # A TPU's strategy compiles what it runs; elsewhere XLA is asked for.
+        is_asked = self.jit_compile and not isinstance(self.strategy, tf.distribute.TPUStrategy)
+        call = tf.function(self.call, jit_compile=True) if is_asked else self.call
+        (output,) = self.strategy.experimental_local_results(self.strategy.run(call, inputs))
+        return output
+
+    def call(self, *inputs: Any) -> Any:
+        """The model's outputs. Keras takes several inputs as one list."""
+        return self.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
 
     def place(self, batch: Batch) -> list[Any]:
         with tf.device(self.device):
@@ -90,6 +106,9 @@ class TensorFlowSession(Session):
     def model_size_bytes(self) -> int:
         return sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in self.model.variables)
 
+    def parameters(self) -> int:
+        return self.model.count_params()
+
     def threads(self) -> dict[str, int]:
         return {
             "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
@@ -108,6 +127,10 @@ class TensorFlowSession(Session):
 
 def open_session(request: Request) -> TensorFlowSession:
     """Build the model from the checkpoint on the device."""
+    if request.task == "generation":
+        from hwfit.worker.generation.tensorflow import TensorFlowGeneration
+
+        return TensorFlowGeneration(request)
     return TensorFlowSession(request)
 
 
@@ -126,6 +149,16 @@ def device_of(accelerator: str, index: int) -> str:
     if not tf.config.list_physical_devices(platform):
         raise Unsupported(f"tensorflow {tf.__version__} finds no {platform} device")
     return f"/{platform}:0"
+
+
+def strategy_of(accelerator: str, device: str) -> Any:
+    """What places a model and its calls on a device: one device, or one core of the TPUs of this host."""
+    if accelerator != "tpu":
+        return tf.distribute.OneDeviceStrategy(device)
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
+    topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+    core = tf.tpu.experimental.DeviceAssignment.build(topology, num_replicas=1)
+    return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=core)
 
 
 def peak_kernels(

@@ -1,11 +1,12 @@
-"""PyTorch, eager: on CPUs and on NVIDIA GPUs.
+"""PyTorch, eager: on CPUs, NVIDIA, Apple and Intel GPUs, Ascend NPUs (torch_npu) and TPUs (torch_xla).
 
-Run on: CPU (torch 2.13.0). The CUDA path shares all of it but the device's name and the wait at the end
-of `run`, which on an asynchronous device is part of the timed call.
+Run on: CPU (torch 2.13.0). All others share all of it but the device's name, the package that brings it,
+and the wait at the end of `run`, which on an asynchronous device is part of the timed call.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable
 from typing import Any
@@ -18,12 +19,23 @@ from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import session_pass
 from hwfit.worker.runtimes import Batch, Request, Session
 
+# As torch calls the device of each accelerator, and the package that teaches it to torch, if any.
+DEVICES = {
+    "cpu": ("cpu", None),
+    "cuda": ("cuda", None),
+    "mps": ("mps", None),
+    "xpu": ("xpu", None),
+    "npu": ("npu", "torch_npu"),
+    "tpu": ("xla", "torch_xla"),
+}
+# Devices whose memory torch counts.
+COUNTS_MEMORY = ("cuda", "xpu", "npu")
 # Kept here, since the mode ends with the object.
 INFERENCE = torch.inference_mode()
 
 
 class TorchSession(Session):
-    """A module on a device; session passes may replace `module` and `input_dtype`."""
+    """A module on a device; session passes may replace `module`, `input_dtype` and `memory_format`."""
 
     def __init__(self, request: Request) -> None:
         if request.threads:
@@ -32,7 +44,8 @@ class TorchSession(Session):
         self.is_asynchronous = self.device.type != "cpu"
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: torch.dtype | None = None
-        self.module = models.torch_module(request.source)
+        self.memory_format = torch.contiguous_format
+        self.module = models.torch_module(request.source, request.task)
         models.load_torch_weights(self.module, request.weights)
         self.module.eval()
         for step in request.passes:
@@ -45,12 +58,16 @@ class TorchSession(Session):
         tensors = [torch.from_numpy(np.ascontiguousarray(batch[name])) for name in self.names]
         if self.input_dtype:
             tensors = [t.to(self.input_dtype) if t.is_floating_point() else t for t in tensors]
-        return [t.to(self.device) for t in tensors]
+        # Formats of four axes are for images alone.
+        return [
+            t.to(self.device, memory_format=self.memory_format if t.ndim == 4 else torch.preserve_format)
+            for t in tensors
+        ]
 
     def run(self, placed: list[torch.Tensor]) -> torch.Tensor:
         output = self.module(*placed)
         if self.is_asynchronous:
-            torch.cuda.synchronize(self.device)
+            wait_for(self.device)
         return output
 
     def fetch(self, output: torch.Tensor) -> np.ndarray:
@@ -58,7 +75,7 @@ class TorchSession(Session):
 
     def start(self, placed: list[torch.Tensor]) -> Any:
         output = self.module(*placed)
-        if not self.is_asynchronous:
+        if self.device.type != "cuda":
             return output
         # The copy goes behind this call, not behind those started later; into pinned memory, since only
         # that is copied to while the host goes on.
@@ -69,14 +86,14 @@ class TorchSession(Session):
         return host, done
 
     def finish(self, started: Any) -> np.ndarray:
-        if not self.is_asynchronous:
+        if self.device.type != "cuda":
             return self.fetch(started)
         host, done = started
         done.synchronize()
         return host.numpy()
 
     def accelerator_of(self, output: torch.Tensor) -> str:
-        return output.device.type
+        return next(name for name, (device, _) in DEVICES.items() if device == output.device.type)
 
     def model_size_bytes(self) -> int:
         # Serialized: a quantized layer keeps its weights packed, out of reach of parameters().
@@ -88,38 +105,80 @@ class TorchSession(Session):
         return {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()}
 
     def reset_peak_memory(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        if self.device.type in COUNTS_MEMORY:
+            torch.accelerator.reset_peak_memory_stats()
 
     def peak_memory_bytes(self) -> int | None:
-        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+        return torch.accelerator.max_memory_allocated() if self.device.type in COUNTS_MEMORY else None
 
 
 def open_session(request: Request) -> TorchSession:
     """Load the checkpoint, apply the passes, move to the device."""
-    session = TorchSession(request)
+    session = session_class(request.task)(request)
     if not torch.is_inference_mode_enabled():
         # Once for the whole process: to enter it at each call would cost a small model some percent.
         INFERENCE.__enter__()
     return session
 
 
+def session_class(task: str) -> type[TorchSession]:
+    """The class of a task's sessions."""
+    if task == "generation":
+        from hwfit.worker.generation.torch import TorchGeneration
+
+        return TorchGeneration
+    return TorchSession
+
+
 def describe(accelerator: str, index: int) -> dict[str, Any]:
     """Versions, and the device as torch names it. Raises Unsupported where this torch cannot use it."""
     device = device_of(accelerator, index)
-    described = {"runtime_version": torch.__version__, "device_name": None}
+    described = {"runtime_version": torch.__version__, "device_name": str(device)}
     if device.type == "cuda":
         described |= {"device_name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     return described
 
 
 def device_of(accelerator: str, index: int) -> torch.device:
-    """The torch device. The worker sees the probed GPU alone, so its number there is 0."""
-    if accelerator == "cuda":
-        if not torch.cuda.is_available():
-            raise Unsupported(f"torch {torch.__version__} finds no CUDA device")
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
+    """The torch device. The worker sees the probed one alone, so its number there is 0.
+
+    Raises Unsupported where this torch does not find it, or lacks the package that brings it.
+    """
+    name, package = DEVICES[accelerator]
+    if accelerator == "cpu":
+        return torch.device(name)
+    if package:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise Unsupported(f"torch needs {package} for {accelerator}: {error}") from error
+    if name == "xla":
+        return xla_device()
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if found is None or found.type != name:
+        raise Unsupported(f"torch {torch.__version__} finds {found or 'no accelerator'}, not {name}")
+    return torch.device(name, 0)
+
+
+def xla_device() -> torch.device:
+    """The TPU, by torch_xla's own count. Raises Unsupported where PJRT finds none."""
+    import torch_xla
+
+    try:
+        return torch_xla.device()
+    except RuntimeError as error:
+        raise Unsupported(f"torch_xla finds no device: {str(error).splitlines()[0]}") from error
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all that it was given."""
+    if device.type == "xla":
+        # Lazy: what was called so far is compiled and run now.
+        import torch_xla
+
+        torch_xla.sync(wait=True)
+    else:
+        torch.accelerator.synchronize()
 
 
 def peak_kernels(
@@ -132,8 +191,8 @@ def peak_kernels(
     target = torch.empty_like(source)
 
     def finish() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            wait_for(device)
 
     def matmul() -> None:
         torch.matmul(left, right)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.catalog import is_generation
 from hwfit.records import Flag
 from hwfit.worker.evaluation_set import Batch
 from hwfit.worker.job import Job
@@ -36,6 +37,7 @@ class Series:
     call_s : the usual time of a call, seconds
     measured_s : how long it was timed, seconds
     details : what the record keeps beside the figures
+    arrays : what the file of samples keeps beside the durations
     """
 
     durations: np.ndarray
@@ -44,6 +46,7 @@ class Series:
     call_s: float
     measured_s: float
     details: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Scenario(ABC):
@@ -96,5 +99,6 @@ class Scenario(ABC):
 
 
 def load(name: str) -> type[Scenario]:
-    """The class of a scenario of `catalog.SCENARIOS`."""
-    return importlib.import_module(f"hwfit.worker.scenarios.{name}").SCENARIO
+    """The class of a scenario of `catalog.SCENARIOS`, or of one of generation, with lengths in its name."""
+    module = "generate" if is_generation(name) else name
+    return importlib.import_module(f"hwfit.worker.scenarios.{module}").SCENARIO

@@ -10,6 +10,9 @@ A module has
 - `IS_TRAINED_HERE`: whether `prepare` trains it on its data;
 - where it stays untrained and is deep, `settle(module, inputs)`, by which `prepare` makes its outputs depend
   on its inputs (see `settling`).
+
+A language model has, instead of `evaluation_inputs`, `published()`, which fetches its weights: the module
+with them, and its tokenizer. Its `torch_module()` leaves the weights to a checkpoint.
 """
 
 from __future__ import annotations

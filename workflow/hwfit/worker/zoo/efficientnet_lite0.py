@@ -21,7 +21,9 @@ def torch_module() -> Any:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
 
 
-def evaluation_inputs(dataset: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None]:
-    """Photographs, uint8 (n, 224, 224, 3), as (x - 127) / 128 in (n, 3, 224, 224)."""
+def evaluation_inputs(
+    dataset: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Photographs, uint8 (n, 224, 224, 3), as (x - 127) / 128 in (n, 3, 224, 224); `labels` if any."""
     images = dataset["images"].transpose(0, 3, 1, 2).astype(np.float32)
-    return {"x": np.ascontiguousarray((images - 127) / 128)}, None
+    return {"x": np.ascontiguousarray((images - 127) / 128)}, dataset.get("labels")

@@ -1,0 +1,93 @@
+"""What the sections of a config are made of: their base, and annotations that check text, names and lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import ValidationInfo as Info
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotates text that must be one of a few values."""
+
+    values: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.literal_schema(list(self.values))
+
+
+@dataclass(frozen=True)
+class Defined:
+    """Annotates a name that another file must define.
+
+    What is defined there comes as the validation context, `{kind: names}`; without it any name passes.
+    """
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return {"description": f"a name in {self.place}"} | handler(schema)
+
+    @property
+    def place(self) -> str:
+        return "envs/" if self.kind == "environments" else f"{self.kind}.yaml"
+
+    def check(self, name: str, info: Info) -> str:
+        defined = (info.context or {}).get(self.kind)
+        if defined is not None and name not in defined:
+            raise PydanticCustomError(
+                "not_defined", "not defined", {"place": self.place, "defined": list(defined)}
+            )
+        return name
+
+
+@dataclass(frozen=True)
+class Unique:
+    """Annotates a list in which nothing stands twice."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return handler(schema) | {"uniqueItems": True}
+
+    def check(self, values: list[Any]) -> list[Any]:
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                context = {"index": index, "first": values.index(value)}
+                raise PydanticCustomError("repeated", "there twice", context)
+        return values
+
+
+def text(pattern: str, meaning: str, max_length: int = 256) -> Any:
+    """Text of a pattern, with the words that an editor and an error message say for it."""
+    return Field(
+        pattern=pattern,
+        max_length=max_length,
+        json_schema_extra={"patternErrorMessage": f"allowed: {meaning}"},
+    )
+
+
+# Paths go through Snakemake, which reads braces as wildcards, and stand in command lines, where a dash begins
+# an option; a shell's ~ is no folder.
+PATH_START, PATH_REST = r"[^\x00-\x1f{}~ -]", r"[^\x00-\x1f{}]"
+FilePath = Annotated[
+    str,
+    text(
+        rf"^{PATH_START}{PATH_REST}{{0,399}}$",
+        "the path of a file or folder, without control characters and braces, not beginning with - or ~",
+    ),
+]
+
+
+class Section(BaseModel):
+    """A mapping of the config: unknown keys are errors, values are not coerced from text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

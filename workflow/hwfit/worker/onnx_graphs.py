@@ -1,0 +1,116 @@
+"""Small ONNX graphs made by hand, and what can be read of a graph without a runtime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# Read by every runtime release of the last years.
+OPSET = 17
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def product(size: int) -> bytes:
+    """`output = left @ right`, fp32 matrices of size x size."""
+    inputs = {"left": (size, size), "right": (size, size)}
+    return model([helper.make_node("MatMul", ["left", "right"], ["output"])], inputs, (size, size))
+
+
+def doubling(length: int) -> bytes:
+    """`output = x + x`, an fp32 vector: reads and writes every value, and is never folded away."""
+    return model([helper.make_node("Add", ["x", "x"], ["output"])], {"x": (length,)}, (length,))
+
+
+def perceptron(weights: Mapping[str, np.ndarray]) -> bytes:
+    """Dense layers `fc1`, `fc2`, … with ReLU between them, for batches of any size; weights as torch's."""
+    names = sorted({name.rpartition(".")[0] for name in weights})
+    nodes, value = [], "x"
+    for name in names:
+        is_last = name == names[-1]
+        output = "output" if is_last else name
+        nodes.append(helper.make_node("Gemm", [value, f"{name}.weight", f"{name}.bias"], [output], transB=1))
+        if not is_last:
+            nodes.append(helper.make_node("Relu", [name], [f"{name}.relu"]))
+        value = f"{name}.relu"
+    first, last = weights[f"{names[0]}.weight"], weights[f"{names[-1]}.weight"]
+    return model(nodes, {"x": ("batch", first.shape[1])}, ("batch", len(last)), weights)
+
+
+def model(
+    nodes: list[Any],
+    inputs: Mapping[str, tuple[int | str, ...]],
+    output: tuple[int | str, ...],
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> bytes:
+    """A serialized fp32 model with one output, called `output`."""
+
+    def described(name: str, shape: tuple[int | str, ...]) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        nodes,
+        "hwfit",
+        [described(name, shape) for name, shape in inputs.items()],
+        [described("output", output)],
+        [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    return made.SerializeToString()
+
+
+def initializer_bytes(source: str | Path | bytes) -> int:
+    """Bytes of a model's weights in their own formats, external data counted as if it were inside."""
+    return sum(bytes_of(tensor) for tensor in weights_of(read(source).graph))
+
+
+def parameter_counts(source: str | Path | bytes) -> tuple[int, int]:
+    """How many floating-point weights a model has, and how many of them are not zero.
+
+    Whole numbers are left out: they are shapes and axes.
+    """
+    directory = str(Path(source).parent) if isinstance(source, (str, Path)) else ""
+    total = nonzero = 0
+    for tensor in weights_of(read(source).graph):
+        if tensor.data_type in (
+            TensorProto.FLOAT,
+            TensorProto.FLOAT16,
+            TensorProto.DOUBLE,
+            TensorProto.BFLOAT16,
+        ):
+            array = numpy_helper.to_array(tensor, directory)
+            total += array.size
+            nonzero += int(np.count_nonzero(array))
+    return total, nonzero
+
+
+def weights_of(graph: Any) -> Iterator[Any]:
+    """The tensors that a graph and the branches of its conditions hold, as initializers or constants."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.t.dims:
+                yield attribute.t
+            for inner in [attribute.g, *attribute.graphs]:
+                if inner.node or inner.initializer:
+                    yield from weights_of(inner)
+
+
+def bytes_of(tensor: Any) -> int:
+    """Bytes of one tensor's values; formats below a byte (int4) are packed."""
+    bits = {TensorProto.INT4: 4, TensorProto.UINT4: 4}.get(tensor.data_type)
+    if bits is None:
+        bits = 8 * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return math.ceil(math.prod(tensor.dims) * bits / 8)
+
+
+def read(source: str | Path | bytes) -> Any:
+    """The model, its external data left where it is."""
+    if isinstance(source, bytes):
+        return onnx.load_model_from_string(source)
+    return onnx.load(str(source), load_external_data=False)

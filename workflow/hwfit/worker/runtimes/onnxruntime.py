@@ -1,0 +1,156 @@
+"""ONNX Runtime: on CPUs; NVIDIA, Ascend and Intel devices by the name of an execution provider.
+
+Run on: CPU (onnxruntime 1.31.1). Elsewhere only the provider differs; a build of ONNX Runtime brings the
+providers it was made with, and `describe` says which where the device's is not among them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from hwfit.worker import arrangement, onnx_graphs
+from hwfit.worker.errors import Unsupported
+from hwfit.worker.onnx_model import NUMPY_TYPES, said
+from hwfit.worker.passes import session_pass
+from hwfit.worker.runtimes import Batch, Placement, Request, Session
+
+# The execution provider of each accelerator, ONNX Runtime's name for its memory, and what to set. Fp32
+# means fp32: NVIDIA's TF32 is off.
+PROVIDERS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", "cpu", {}),
+    "cuda": ("CUDAExecutionProvider", "cuda", {"use_tf32": "0"}),
+    "npu": ("CANNExecutionProvider", "cann", {}),
+    "xpu": ("OpenVINOExecutionProvider", "cpu", {"device_type": "GPU"}),
+}
+ON_CPU = "CPUExecutionProvider"
+
+
+class OnnxRuntimeSession(Session):
+    """An inference session with inputs and outputs bound on the device.
+
+    Session passes may replace `model` (a path or a serialized model), `options` and `providers` before
+    the session is made.
+    """
+
+    def __init__(self, request: Request) -> None:
+        provider, self.memory, settings = provider_of(request.accelerator)
+        self.accelerator = request.accelerator
+        self.model: Any = str(request.weights)
+        self.options = onnxruntime.SessionOptions()
+        self.options.log_severity_level = 3
+        # Asked for, so that it can be told afterwards which operators went to which provider.
+        self.options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if request.threads:
+            self.options.intra_op_num_threads = request.threads
+        self.providers: list[Any] = [(provider, settings)]
+        if provider != ON_CPU:
+            self.providers.append(ON_CPU)
+        for step in request.passes:
+            session_pass(step).onnxruntime(self, **{k: v for k, v in step.items() if k != "pass"})
+        self.session = opened(self.model, self.options, self.providers)
+        self.card = request.card
+        self.types = {entry.name: NUMPY_TYPES.get(entry.type) for entry in self.session.get_inputs()}
+        self.outputs = [entry.name for entry in self.session.get_outputs()]
+        self.compared = self.outputs.index(self.card.get("output", self.outputs[0]))
+
+    def place(self, batch: Batch) -> Any:
+        binding = self.session.io_binding()
+        for name, arranged in arrangement.arranged(batch, self.card).items():
+            array = np.asarray(arranged, self.types[name], order="C")
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(array, self.memory, 0)
+            binding.bind_ortvalue_input(name, value)
+        for name in self.outputs:
+            binding.bind_output(name, self.memory)
+        return binding
+
+    def run(self, placed: Any) -> Any:
+        # Waits for the device: ONNX Runtime synchronizes a bound run unless it is told not to.
+        self.session.run_with_iobinding(placed)
+        return placed
+
+    def fetch(self, output: Any) -> np.ndarray:
+        found = output.get_outputs()[self.compared].numpy()
+        return arrangement.samples_first(found, self.card).astype(np.float32, copy=False)
+
+    def accelerator_of(self, output: Any) -> str:
+        # A provider that works from the host's memory leaves its outputs there.
+        found = output.get_outputs()[0].device_name().lower()
+        return self.accelerator if found == self.memory else found
+
+    def model_size_bytes(self) -> int:
+        return onnx_graphs.initializer_bytes(self.model)
+
+    def placement(self) -> Placement:
+        wanted = self.providers[0][0]
+        nodes = [
+            (part.ep_name, node.op_type)
+            for part in self.session.get_provider_graph_assignment_info()
+            for node in part.get_nodes()
+        ]
+        elsewhere = Counter(operator for provider, operator in nodes if provider != wanted)
+        share = 1 - elsewhere.total() / len(nodes) if nodes else None
+        return Placement(share, dict(sorted(elsewhere.items())))
+
+    def threads(self) -> dict[str, int]:
+        # 0 is ONNX Runtime's word for a thread a physical core.
+        return {"intra_op": self.options.intra_op_num_threads, "inter_op": self.options.inter_op_num_threads}
+
+
+def open_session(request: Request) -> OnnxRuntimeSession:
+    """Load the ONNX file on the device."""
+    return OnnxRuntimeSession(request)
+
+
+def opened(model: Any, options: Any, providers: list[Any]) -> Any:
+    """An inference session. Raises Unsupported where the file asks for what this build does not have."""
+    told = onnxruntime.capi.onnxruntime_pybind11_state
+    # An operator set that is too new, or an operator nobody knows, is a plain Fail.
+    refusals = (told.NotImplemented, told.InvalidGraph, told.InvalidProtobuf, told.NoSuchFile, told.Fail)
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+    except refusals as error:
+        raise Unsupported(f"onnxruntime {onnxruntime.__version__}: {said(error)}") from error
+
+
+def describe(accelerator: str, index: int) -> dict[str, Any]:
+    """Versions. Raises Unsupported where this build lacks the device's execution provider."""
+    provider, _, _ = provider_of(accelerator)
+    return {"runtime_version": onnxruntime.__version__, "device_name": provider}
+
+
+def provider_of(accelerator: str) -> tuple[str, str, dict[str, str]]:
+    """The execution provider, its memory and settings. The worker sees the probed device alone."""
+    provider = PROVIDERS[accelerator]
+    there = onnxruntime.get_available_providers()
+    if provider[0] not in there:
+        found = ", ".join(there)
+        raise Unsupported(
+            f"onnxruntime {onnxruntime.__version__} was built without {provider[0]}; it has {found}"
+        )
+    return provider
+
+
+def peak_kernels(
+    accelerator: str, index: int, size: int, copy_bytes: int
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
+    provider, memory, settings = provider_of(accelerator)
+    random = np.random.default_rng(0)
+
+    def bound(model: bytes, inputs: dict[str, np.ndarray]) -> Callable[[], None]:
+        session = onnxruntime.InferenceSession(model, providers=[(provider, settings)])
+        binding = session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, memory, 0))
+        binding.bind_output("output", memory)
+        return lambda: session.run_with_iobinding(binding)
+
+    matrices = {name: random.random((size, size), np.float32) for name in ("left", "right")}
+    matmul = bound(onnx_graphs.product(size), matrices)
+    copy = bound(onnx_graphs.doubling(copy_bytes // 4), {"x": np.ones(copy_bytes // 4, np.float32)})
+    return matmul, copy
