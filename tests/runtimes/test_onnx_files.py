@@ -203,3 +203,9 @@ def test_an_output_that_is_not_there_is_told_with_those_that_are(python_of, file
     card = prepared(python_of, files, "cell", inputs=CELL, output="outptu")
     assert card["status"] == "unsupported"
     assert "has no output outptu; it has next, output" in card["reason"]
+
+
+def test_weights_and_operations_of_a_file_are_counted(python_of, files):
+    card = prepared(python_of, files, "whole")
+    assert card["parameters"] == card["nonzero_parameters"] == 64 * 64
+    assert card["flops_per_sample"] == 2 * 64 * 64
