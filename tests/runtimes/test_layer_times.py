@@ -8,6 +8,7 @@ import time
 import torch
 from torch import nn
 from hwfit.worker.layer_times import Recorder
+from hwfit.worker.stages import Parts
 
 class Sleep(nn.Module):
     def __init__(self, seconds):
@@ -52,6 +53,13 @@ with torch.inference_mode():
             for i, (name, seconds, output) in enumerate(calls)
         ]
         assert torch.equal(module(x), expected)
+    module = Chain().eval()
+    inputs, others = torch.rand(3, 4), torch.rand(3, 4)
+    expected = module(others)
+    for blocks_before in range(1, 5):
+        parts = Parts(Chain().eval(), blocks_before, [inputs])
+        parts.module.load_state_dict(module.state_dict())
+        found[f"cut {blocks_before}"] = float((parts.second(parts.first([others])) - expected).abs().max())
 print(json.dumps(found))
 """
 
@@ -65,5 +73,7 @@ def test_blocks_are_timed_in_their_order_and_cut_where_nothing_else_is_needed(py
     assert seconds[1] > seconds[2]
     assert set(sizes) == {3 * 4 * 4}
     assert all(cuts)
+    # A model that is run in two parts gives what it gives whole.
+    assert [found[f"cut {number}"] for number in range(1, 5)] == [0, 0, 0, 0]
     # Behind b, a's output is needed still.
     assert [(name, cut) for name, _, _, cut in found["Skip"]] == [("a", True), ("b", False), ("c", True)]

@@ -47,6 +47,7 @@ def test_a_slow_link_makes_it_not_pay():
     verdict = judge(blocks((1, 1), (1, 1), size=1000), slow, batch_size=1)
     assert verdict.pipeline.transfer_s == 1.5
     assert verdict.pipeline.bottleneck_s == 2.5
+    assert verdict.pipeline.blocks_before == 1
     assert verdict.pipeline.latency_s == 3.5
     assert not verdict.pays
     beside = judge(blocks((1, 1), (1, 1), size=1000), Link(0.5, 1000, is_beside=True), batch_size=1)

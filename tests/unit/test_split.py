@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,10 +15,14 @@ from hwfit.records import read_json, read_profile, write_json
 from hwfit.worker import composite, shares
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
+from hwfit.worker.load_monitor import LoadMonitor, process_cpu_seconds
+from hwfit.worker.lock import device_lock
+from hwfit.worker.member_process import MemberLost
 from hwfit.worker.runtimes import Request, split
 from hwfit.worker.supervisor import Attempts, supervise
 from jobs import MEASUREMENT
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "workflow")}
 SLEEP = "time.sleep({} * size)"
 
 
@@ -226,7 +232,7 @@ def test_a_member_that_was_killed_takes_the_worker_along(open_split):
     session, data = open_split("pass", "pass")
     placed = session.place(data.rows(np.arange(8)))
     session.members[1].process.send_signal(signal.SIGKILL)
-    with pytest.raises(split.MemberLost, match=r"right \(tensorflow\) died of SIGKILL"):
+    with pytest.raises(MemberLost, match=r"right \(tensorflow\) died of SIGKILL"):
         session.run(placed)
 
 
@@ -267,3 +273,36 @@ def test_an_inventory_adds_the_peaks_up_and_names_the_runtimes(tmp_path):
     united = composite.unite_inventories("pair", members, files)
     assert united["runtimes"]["split"]["runtime_version"] == "torch 2.0 + openvino 2.0"
     assert united["peaks"] == {"matmul_float32_gflops": 100.0}
+
+
+# --- Around it ------------------------------------------------------------------------------------------
+
+
+def test_what_members_compute_is_no_foreign_load():
+    burn = "import time; end = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
+    process = subprocess.Popen([sys.executable, "-c", burn])
+    try:
+        with LoadMonitor([process.pid]) as own, LoadMonitor() as foreign:
+            time.sleep(1)
+    finally:
+        process.kill()
+        process.wait()
+    assert foreign.foreign > own.foreign + 0.3 / len(os.sched_getaffinity(0))
+
+
+def test_a_process_that_is_gone_took_no_time():
+    assert process_cpu_seconds(2**22 + 1) == 0
+
+
+def test_a_composite_holds_the_locks_of_all_its_members(tmp_path):
+    names = [f"{tmp_path}/{letter}" for letter in "ab"]
+    code = "import sys; from hwfit.worker.lock import device_lock\n"
+    code += "with device_lock(sys.argv[1]): print('held', flush=True)"
+    with device_lock(*reversed(names), names[0]):
+        waiting = [
+            subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.PIPE, env=ENVIRONMENT)
+            for name in names
+        ]
+        time.sleep(1)
+        assert [process.poll() for process in waiting] == [None, None]
+    assert [process.communicate(timeout=20)[0] for process in waiting] == [b"held\n", b"held\n"]

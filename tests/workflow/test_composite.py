@@ -93,7 +93,7 @@ def test_the_record_says_who_did_what(split):
         assert sizes["hand_over_us"] > 0
         assert isinstance(sizes["pays"], bool)
         assert found["context"]["threads"]["left: intra_op"] == 1
-        assert found["context"]["threads"]["right: inference"] == 1
+    assert found["context"]["threads"]["right: inference"] == 1
     one = record(split, "pair", 1)["details"]["split"]["batch_sizes"]["1"]
     assert sorted(one["shares"].values()) == [0, 1]
 
@@ -136,7 +136,7 @@ def test_a_model_is_judged_for_a_pipeline_of_two_devices(split, python_of):
 import json, sys
 from hwfit.__main__ import main
 main(["pipeline", "--model", "lenet-300-100", "--devices", "left", "right", "--batch-size", "7",
-      "--seconds", "0.2", "--output", "pipeline.json"])
+      "--seconds", "0.2", "--run", "--output", "pipeline.json"])
 print(open("pipeline.json").read().replace(chr(10), " "))
 """
     found = run_python(sys.executable, code, cwd=Path(split.directory))
@@ -146,3 +146,8 @@ print(open("pipeline.json").read().replace(chr(10), " "))
     assert found["pipeline"]["behind"] in names[:-1]
     assert found["pays"] == (found["gain_over_single"] > 1 and found["gain_over_split"] > 1)
     assert 0 < found["link"]["latency_s"] < 0.1
+    measured = found["measured"]
+    assert measured["relative_error"] < 1e-5
+    assert measured["batches"] >= 20
+    # Batches come out no sooner than the later part alone can take.
+    assert measured["interval_s"] > 0.5 * found["pipeline"]["stages_s"][1]

@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     pipeline.add_argument("--devices", nargs=2, required=True, help="two that run torch, of this study")
     pipeline.add_argument("--batch-size", type=int, default=1)
     pipeline.add_argument("--seconds", type=float, default=3.0, help="of timed calls on each device")
+    pipeline.add_argument("--run", action="store_true", help="run the best cut too")
     pipeline.add_argument("--output", type=Path, help="stdout where absent")
 
     commands.add_parser("show", help="print the recommendation")
@@ -121,7 +122,9 @@ def run_pipeline(asked: argparse.Namespace) -> int:
 
     plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
     try:
-        found = measure_and_judge(plan, asked.model, asked.devices, asked.batch_size, asked.seconds)
+        found = measure_and_judge(
+            plan, asked.model, asked.devices, asked.batch_size, asked.seconds, asked.run
+        )
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hwfit import schemas
+from hwfit.composites import price_per_hour
 from hwfit.matrix import PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
@@ -25,7 +26,6 @@ from hwfit.records import (
     read_json,
     read_profile,
 )
-from hwfit.sections import price_per_hour
 from hwfit.uncertainty import ASSUMED_SPREAD, Estimate, Spread, estimate, pooled_spread
 
 CONFIRMATIONS = "results/confirmations"

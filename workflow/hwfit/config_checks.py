@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hwfit import catalog
+from hwfit.composites import check_members, price_per_hour
 from hwfit.config_errors import nearest, shown, written
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
@@ -24,11 +25,9 @@ from hwfit.sections import (
     Exclusion,
     Matrix,
     Measurement,
-    Member,
     Model,
     Optimization,
     Source,
-    price_per_hour,
 )
 
 # The keys of a source, of which it has one.
@@ -141,7 +140,7 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
     """A device's runtimes can drive its accelerator; a composite's members can work side by side."""
     for name, device in devices.items():
         if isinstance(device, Composite):
-            yield from _check_members(name, device, devices)
+            yield from check_members(name, device, devices)
             continue
         if device.cores and device.accelerator != "cpu":
             yield (name, "cores"), f"is for the accelerator cpu, and this is {device.accelerator}"
@@ -155,52 +154,6 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
                     f"cannot drive the accelerator {device.accelerator}; allowed there: {', '.join(able)}"
                 )
                 yield (name, "runtimes", runtime), message
-
-
-def _check_members(
-    name: str, composite: Composite, devices: Mapping[str, Device | Composite]
-) -> Iterator[Finding]:
-    """Each member is one device with one runtime, and no two of them share a chip or a core."""
-    members: list[tuple[str, Device]] = []
-    for index, entry in enumerate(composite.members):
-        path: KeyPath = (name, "members", index)
-        member = Member(device=entry) if isinstance(entry, str) else entry
-        device = devices[member.device]
-        if isinstance(device, Composite):
-            yield path, f"is {shown(member.device)}, a composite itself; name its members"
-            continue
-        listed = ", ".join(device.runtimes)
-        if member.runtime is None and len(device.runtimes) > 1:
-            advice = f"write {{device: {member.device}, runtime: {next(iter(device.runtimes))}}}, or another"
-            yield path, f"is {shown(member.device)}, which lists the runtimes {listed}; {advice}"
-        elif member.runtime and member.runtime not in device.runtimes:
-            said = f"is {shown(member.runtime)}, which device {shown(member.device)} does not list"
-            yield (*path, "runtime"), f"{said}; it lists: {listed}"
-        for other, before in members:
-            shared = _shared_hardware(device, before)
-            if shared:
-                yield path, f"is {shown(member.device)}, which shares {shared} with {shown(other)}"
-        runtime = member.runtime or next(iter(device.runtimes))
-        if composite.parallel and runtime != "torch":
-            yield path, f"runs {runtime}; allowed with parallel: {composite.parallel}: torch"
-        members.append((member.device, device))
-    kinds = sorted({device.accelerator for _, device in members})
-    if composite.parallel and (len(kinds) > 1 or not set(kinds) <= set(catalog.DISTRIBUTED)):
-        able = " or ".join(catalog.DISTRIBUTED)
-        message = f"is for members of one kind, {able}; these are {', '.join(kinds)}"
-        yield (name, "parallel"), message
-
-
-def _shared_hardware(one: Device, other: Device) -> str:
-    """What two devices both run on, in words; empty where they can work side by side."""
-    if one.accelerator != other.accelerator:
-        return ""
-    if one.accelerator != "cpu":
-        return f"{one.accelerator} {one.index}" if one.index == other.index else ""
-    if not one.cores or not other.cores:
-        return "the cores of the host; give each its own `cores`"
-    both = sorted(set(one.cores) & set(other.cores))
-    return f"core {', '.join(map(str, both))}" if both else ""
 
 
 def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[Finding]:

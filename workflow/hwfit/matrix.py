@@ -13,11 +13,12 @@ from functools import cached_property
 from typing import Any
 
 from hwfit.catalog import COMPOSITE, PASSES, READ_ONNX, RUNTIMES
+from hwfit.composites import members_of
 from hwfit.config import Exclusion, Matrix, Study
 from hwfit.config_errors import mask_credentials
 from hwfit.input_sections import data_kind
 from hwfit.records import Cell, fingerprint, profile_path
-from hwfit.sections import Composite, Device, members_of
+from hwfit.sections import Composite, Device
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"

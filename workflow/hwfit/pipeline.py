@@ -4,9 +4,10 @@ From measured times of a model's blocks on two devices, the bytes between them a
 these, every cut in both orders is worked out, and the best is compared with the best single device and
 with splitting the batch over the two. Pure arithmetic.
 
-A pipeline is as fast as its slowest stage (Little's law does the rest: how many batches are on their way
-changes the latency, not the rate). A stage counts the blocks it runs; the first also counts the transfer,
-since whoever sends copies, unless the link carries beside the computing: then it is a stage of its own.
+A pipeline is as fast as its slowest stage; how many batches are on their way changes the latency, not the
+rate. A stage counts the blocks it runs and the transfer: one side copies in and the other out, and since the
+link does not tell how much falls on which, both count it whole, so that a doubtful cut is not advised. Where
+the link carries beside the computing, the transfer is a stage of its own.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Pipeline:
 
     starts_on: str
     behind: str
+    blocks_before: int
     stages_s: tuple[float, float]
     transfer_s: float
     bottleneck_s: float
@@ -144,8 +146,8 @@ def pipelines(blocks: Sequence[Block], link: Link) -> Iterator[Pipeline]:
             ("first", (sum(b.first_s for b in before), sum(b.second_s for b in after))),
             ("second", (sum(b.second_s for b in before), sum(b.first_s for b in after))),
         ):
-            busy = (*stages_s, transfer_s) if link.is_beside else (stages_s[0] + transfer_s, stages_s[1])
-            yield Pipeline(starts_on, block.name, stages_s, transfer_s, max(busy))
+            busy = (*stages_s, transfer_s) if link.is_beside else (max(stages_s) + transfer_s,)
+            yield Pipeline(starts_on, block.name, number, stages_s, transfer_s, max(busy))
 
 
 def split(batch_size: int, first_s: float, second_s: float) -> tuple[int, int]:

@@ -23,9 +23,13 @@ class PipelineError(Exception):
 
 
 def measure_and_judge(
-    plan: Plan, model: str, devices: Sequence[str], batch_size: int, seconds: float
+    plan: Plan, model: str, devices: Sequence[str], batch_size: int, seconds: float, is_run: bool = False
 ) -> dict[str, Any]:
     """Time a model's blocks on two devices of a study that was run, and judge every cut.
+
+    Parameters
+    ----------
+    is_run : whether to run the best cut too, and put under "measured" what it gave
 
     Returns
     -------
@@ -48,10 +52,18 @@ def measure_and_judge(
         layers = [time_blocks(plan, cell, batch_size, seconds, Path(directory)) for cell in cells]
         probes = [probe_file(device) for device in devices]
         link = ask(sys.executable, "link", "--probes", *probes, directory=Path(directory))
-    verdict = judge(blocks_of(*layers), Link(link["latency_s"], link["bytes_per_s"]), batch_size)
+        verdict = judge(blocks_of(*layers), Link(link["latency_s"], link["bytes_per_s"]), batch_size)
+        measured = {}
+        if is_run and verdict.pipeline:
+            parts = cells if verdict.pipeline.starts_on == "first" else cells[::-1]
+            measured = {
+                "measured": run_parts(
+                    plan, parts, verdict.pipeline.blocks_before, batch_size, seconds, Path(directory)
+                )
+            }
     overheads = [sum(b["seconds"] for b in taken["blocks"]) / taken["whole_s"] - 1 for taken in layers]
     more = {"model": model, "devices": list(devices), "timing_overhead": overheads}
-    return verdict.to_dict() | more | {"link": link, "layers": layers}
+    return verdict.to_dict() | more | measured | {"link": link, "layers": layers}
 
 
 def time_blocks(plan: Plan, cell: Cell, batch_size: int, seconds: float, directory: Path) -> dict[str, Any]:
@@ -64,6 +76,23 @@ def time_blocks(plan: Plan, cell: Cell, batch_size: int, seconds: float, directo
     command = ["layers", "--member", json.dumps(member), "--model-directory", model_directory(cell.model)]
     command += ["--batch-size", str(batch_size), "--seconds", str(seconds)]
     return ask(python, *command, directory=directory)
+
+
+def run_parts(
+    plan: Plan, cells: Sequence[Cell], blocks_before: int, batch_size: int, seconds: float, directory: Path
+) -> dict[str, Any]:
+    """What a model gave that was cut in two and run. Raises PipelineError."""
+    members = plan.composite_of(cells)["members"]
+    python = read_json(members[0]["environment_file"])["python"]
+    command = [
+        "stages",
+        "--members",
+        json.dumps(members),
+        "--model-directory",
+        model_directory(cells[0].model),
+    ]
+    command += ["--blocks-before", str(blocks_before), "--batch-size", str(batch_size)]
+    return ask(python, *command, "--seconds", str(seconds), directory=directory)
 
 
 def ask(python: str, *arguments: str, directory: Path) -> dict[str, Any]:

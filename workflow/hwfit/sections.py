@@ -213,29 +213,6 @@ def is_composite(value: Any) -> bool:
     return isinstance(value, Composite) or (isinstance(value, Mapping) and "members" in value)
 
 
-def members_of(devices: Mapping[str, Device | Composite], name: str) -> list[tuple[str, str]]:
-    """The members of a composite as (device, runtime); empty for a device with a chip of its own.
-
-    Where a member says no runtime, it is the first that its device lists (`config_checks` sees to it
-    that it is the only one).
-    """
-    found = []
-    device = devices[name]
-    for member in device.members if isinstance(device, Composite) else []:
-        asked = Member(device=member) if isinstance(member, str) else member
-        found.append((asked.device, asked.runtime or next(iter(devices[asked.device].runtimes))))
-    return found
-
-
-def price_per_hour(devices: Mapping[str, Device | Composite], name: str) -> float | None:
-    """US dollars an hour: a device's own, or the sum of its members' where all of them have one."""
-    own = devices[name].price_per_hour
-    prices = [devices[member].price_per_hour for member, _ in members_of(devices, name)]
-    if own or not prices or not all(prices):
-        return own
-    return float(sum(price for price in prices if price))
-
-
 class Threads(Section):
     """Compute with so many threads, in place of what the device or the runtime would take."""
 

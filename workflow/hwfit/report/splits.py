@@ -9,9 +9,9 @@ import pandas as pd
 
 from hwfit import schemas
 from hwfit.catalog import SPLIT
+from hwfit.composites import members_of
 from hwfit.report import numbers
 from hwfit.report.language import Language
-from hwfit.sections import members_of
 
 RATE = "throughput_samples_per_s"
 ENDS = ("throughput_ci_low_samples_per_s", "throughput_ci_high_samples_per_s")

@@ -80,6 +80,17 @@ def main(arguments: list[str] | None = None) -> int:
     link.add_argument("--probes", type=Path, nargs=2, required=True, help="of the two devices")
     link.add_argument("--output", type=Path, required=True)
 
+    stages = commands.add_parser("stages", help="run a torch model that is cut in two")
+    stages.add_argument("--members", required=True, help="JSON: of the first part and of the second")
+    stages.add_argument("--model-directory", type=Path, required=True)
+    stages.add_argument("--blocks-before", type=int, required=True)
+    stages.add_argument("--batch-size", type=int, required=True)
+    stages.add_argument("--seconds", type=float, default=3.0)
+    stages.add_argument("--output", type=Path, required=True)
+
+    stage = commands.add_parser("stage", help="be the second part of a model")
+    stage.add_argument("--channel", type=int, nargs=3, required=True, help="file descriptors")
+
     echo = commands.add_parser("echo", help="be the other end of a link")
     echo.add_argument("--channel", type=int, nargs=3, required=True, help="file descriptors")
 
@@ -179,6 +190,27 @@ def run_layers(asked: argparse.Namespace) -> int:
     return 0
 
 
+def run_stages(asked: argparse.Namespace) -> int:
+    members = json.loads(asked.members)
+    if members[0].get("cores"):
+        os.sched_setaffinity(0, members[0]["cores"])
+    from hwfit.worker import stages
+    from hwfit.worker.lock import device_lock, locks_of
+
+    with device_lock(*(lock for member in members for lock in locks_of(read_json(member["probe_file"])))):
+        sizes = (asked.blocks_before, asked.batch_size, asked.seconds)
+        write_json(asked.output, stages.run_stages(members, asked.model_directory, *sizes))
+    return 0
+
+
+def run_stage(asked: argparse.Namespace) -> int:
+    from hwfit.worker.exchange import Channel
+    from hwfit.worker.stages import second_stage
+
+    second_stage(Channel(*asked.channel))
+    return 0
+
+
 def run_link(asked: argparse.Namespace) -> int:
     from hwfit.worker.link import measure_link
 
@@ -214,6 +246,8 @@ COMMANDS = {
     "profile": run_profile,
     "member": run_member,
     "layers": run_layers,
+    "stages": run_stages,
+    "stage": run_stage,
     "link": run_link,
     "echo": run_echo,
     "peaks": run_peaks,

@@ -8,7 +8,7 @@ whole. Run on: CPU (torch 2.13.0).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +43,8 @@ def measure_layers(
     import torch
 
     runtime = runtimes.load("torch")
-    session = runtime.open_session(
-        runtimes.Request(
-            source=spec["source"],
-            task="",
-            weights=Path(spec["weights_directory"]) / weights_file("torch"),
-            card=read_card(model_directory),
-            accelerator=spec["accelerator"],
-            index=spec["index"],
-            threads=spec["threads"],
-        )
-    )
-    data = EvaluationSet(model_directory / "evaluation.npz")
-    inputs = session.place(data.rows(np.arange(batch_size) % data.samples))
+    session, batches = open_torch(spec, model_directory, batch_size)
+    inputs = session.place(batches[0])
     wait = (lambda: runtime.wait_for(session.device)) if session.is_asynchronous else None
     recorder = Recorder(session.module, wait)
     rows, whole = [], []
@@ -85,6 +74,23 @@ def measure_layers(
             for position, ((name, _, output), median) in enumerate(zip(calls, medians, strict=True))
         ],
     }
+
+
+def open_torch(
+    spec: Mapping[str, Any], model_directory: Path, batch_size: int
+) -> tuple[Any, list[dict[str, np.ndarray]]]:
+    """A session of the model as it is, and some batches of its real inputs."""
+    request = runtimes.Request(
+        source=spec["source"],
+        task="",
+        weights=Path(spec["weights_directory"]) / weights_file("torch"),
+        card=read_card(model_directory),
+        accelerator=spec["accelerator"],
+        index=spec["index"],
+        threads=spec["threads"],
+    )
+    data = EvaluationSet(model_directory / "evaluation.npz")
+    return runtimes.load("torch").open_session(request), data.buffers(batch_size)
 
 
 class Recorder:

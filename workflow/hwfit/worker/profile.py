@@ -128,6 +128,8 @@ class Bench:
         output, first_call_s = self.timed_run(placed[0])
         self.require_placement(output)
         placement = session.placement()
+        # Some runtimes know them only when they have compiled.
+        self.context["threads"] = session.threads()
         # Accuracy does not change from process to process: the first round settles it.
         evaluation = self.evaluate(data, batch_size, keep=len(placed)) if job.round == 0 else Evaluation()
         expected = evaluation.outputs or [session.fetch(output)]

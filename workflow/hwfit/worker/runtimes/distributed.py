@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hwfit.worker import exchange
+from hwfit.worker.member_process import MemberProcess
 from hwfit.worker.runtimes import Batch, Request
-from hwfit.worker.runtimes.split import MemberProcess, Placed, SplitSession
+from hwfit.worker.runtimes.split import Placed, SplitSession
 
 
 class DistributedSession(SplitSession):
