@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from frameworks import run_python
+from hwfit.collect import read_rows
+from hwfit.launch import launch_snippet
+from hwfit.records import read_json
 from projects import Project
 
 MAKE = """
@@ -45,7 +48,7 @@ def project(python_of, tmp_path_factory) -> Project:
     project.configure(
         {
             "matrix": matrix | {"batch_sizes": [1, 2]},
-            "measurement": measurement | {"max_seconds": 1.0, "relative_ci": 0.2, "confirm_rounds": 0},
+            "measurement": measurement | {"max_seconds": 0.5, "relative_ci": 0.2, "confirm_rounds": 0},
             "decision": {"constraints": {"time_to_first_token_ms": 60_000, "max_perplexity_increase": 0.5}},
         },
         models=models,
@@ -91,11 +94,13 @@ def test_the_report_shows_them(project):
     assert "language model" in page
 
 
-def test_the_launch_code_of_a_language_model_runs_as_it_stands(project):
-    answer = next(a for a in project.recommendation()["models"] if a["chosen"])
-    shape = (answer["chosen"]["batch_size"], int(answer["scenario"].split("-")[2]))
-    code = answer["launch"]["code"] + "import json\nprint(json.dumps(list(outputs.shape)))\n"
-    assert run_python(answer["launch"]["python"], code, cwd=project.directory) == list(shape)
+def test_the_launch_code_of_a_language_model_runs_as_it_stands(project, monkeypatch):
+    monkeypatch.chdir(project.directory)
+    plan = read_json("results/plan.json")
+    row = next(row for row in read_rows(plan) if row.cell.scenario == "generate-8-8" and row.batch_size == 2)
+    launch = launch_snippet(row, plan)
+    code = launch["code"] + "import json\nprint(json.dumps(list(outputs.shape)))\n"
+    assert run_python(launch["python"], code, cwd=project.directory) == [2, 8]
 
 
 def test_a_folder_that_changes_is_measured_again(project, python_of):
