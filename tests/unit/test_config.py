@@ -30,9 +30,10 @@ def test_shipped_studies_are_valid(path: Path) -> None:
     assert study.config.matrices
 
 
-def test_the_examples_are_the_four_that_the_readme_names() -> None:
+def test_the_examples_are_the_five_that_the_readme_names() -> None:
     assert {path.name for path in (OWN / "examples").iterdir()} == {
         "all-devices.yaml",
+        "composite.yaml",
         "full.yaml",
         "scenarios.yaml",
         "smoke.yaml",
