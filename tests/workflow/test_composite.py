@@ -128,7 +128,11 @@ def test_a_composite_costs_what_its_members_do(split):
 
 def test_the_report_says_whether_splitting_pays(split):
     page = (split.directory / "reports" / "hardware-selection.html").read_text()
-    assert "the throughput of its best member alone" in page
+    trusted = split.table().query("valid and optimization == 'baseline'").groupby("device")["batch_size"]
+    sizes = {device: set(found) for device, found in trusted}
+    # On a machine that others use nothing may be said.
+    is_known = bool(sizes.get("pair", set()) & sizes.get("left", set()))
+    assert ("the throughput of its best member alone" in page) == is_known
 
 
 def test_a_model_is_judged_for_a_pipeline_of_two_devices(split, python_of):
