@@ -144,7 +144,7 @@ from hwfit.worker import models, outputs, zoo
 
 found = {}
 for name in ("alexnet", "densenet121"):
-    module = models.torch_module({"zoo": name})
+    module = models.torch_module({"zoo": name}, "features")
     with np.load(Path(sys.argv[1]) / name / "evaluation.npz") as stored:
         x, reference = torch.from_numpy(stored["x"][:4]), stored["reference"][:4]
     with torch.inference_mode():
