@@ -67,7 +67,9 @@ ZOO = {
     "lenet-5": ZooModel("classification", ("torch", "tensorflow", "mindspore"), DIGIT_SETS),
     "efficientnet-lite0": ZooModel("classification", ("torch",), ("photographs",)),
     "minilm": ZooModel("embedding", ("torch",), ("python-help",)),
-    "smollm2": ZooModel("generation", ("torch", "tensorflow", "mindspore"), ("python-topics",), 8192),
+    "smollm2": ZooModel(
+        "generation", ("torch", "tensorflow", "mindspore"), ("python-topics",), context_tokens=8192
+    ),
 }
 
 PASSES = {
