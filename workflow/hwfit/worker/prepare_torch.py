@@ -79,13 +79,16 @@ def give_weights(
 
 def save_checkpoint(module: Any, out: Path) -> dict[str, Any]:
     """Write weights.safetensors; returns what the card says of it."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file, save_model
 
-    parameters = dict(module.named_parameters())
-    # Of tied weights, the name that torch knows them by first.
-    kept = set(parameters) | dict(module.named_buffers()).keys()
-    arrays = {name: array.contiguous() for name, array in module.state_dict().items() if name in kept}
-    save_file(arrays, out / "weights.safetensors")
+    parameters, arrays = dict(module.named_parameters()), module.state_dict()
+    tied = arrays.keys() - parameters.keys() - dict(module.named_buffers()).keys()
+    if tied:
+        # By the name that torch knows them by first, as Hugging Face's own checkpoints have them.
+        kept = {name: array.contiguous() for name, array in arrays.items() if name not in tied}
+        save_file(kept, out / "weights.safetensors")
+    else:
+        save_model(module, str(out / "weights.safetensors"))
     return {
         "parameters": sum(p.numel() for p in parameters.values()),
         "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),

@@ -27,7 +27,8 @@ def describe(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of the evaluation set, and the entries of the card that only a language model has."""
     tokens, prefix = text.tokens_of(dataset, tokenizer, where)
-    windows = text.windows(tokens, prefix)
+    context = context_tokens(module)
+    windows = text.windows(tokens, prefix, context)
     decoder = decoder_of(module)
 
     def logits(rows: np.ndarray) -> np.ndarray:
@@ -45,7 +46,7 @@ def describe(
         "inputs": [{"name": "input_ids", "dtype": "int32", "shape": [windows.shape[1]]}],
         "samples": len(windows),
         "reference_perplexity": reading.perplexity,
-        "context_tokens": context_tokens(module),
+        "context_tokens": context,
         "architecture": architecture(module),
     }
     return arrays, facts

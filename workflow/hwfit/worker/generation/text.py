@@ -60,9 +60,9 @@ def passages(tokens: np.ndarray, prefix: np.ndarray, length: int, most: int) -> 
     return rows[:, :length]
 
 
-def windows(tokens: np.ndarray, prefix: np.ndarray) -> np.ndarray:
-    """The passages for evaluation, as many and as long as the text allows."""
-    length = min(WINDOW_TOKENS, max(2, len(tokens) // 2))
+def windows(tokens: np.ndarray, prefix: np.ndarray, context_tokens: int | None = None) -> np.ndarray:
+    """The passages for evaluation, as many and as long as the text and the model's context allow."""
+    length = min(WINDOW_TOKENS, context_tokens or WINDOW_TOKENS, max(2, len(tokens) // 2))
     return passages(tokens, prefix, length, min(WINDOWS, max(1, len(tokens) // length)))
 
 
