@@ -3,18 +3,20 @@
 import pandas as pd
 import pytest
 
-from hwfit.records import COLUMNS
+from hwfit.__main__ import main
+from hwfit.records import COLUMNS, write_json
+from hwfit.report import page
 from hwfit.report.language import LANGUAGES, Language
 from hwfit.report.splits import split_effects
 from hwfit.report.table import prepare
-from tables import make_row
+from tables import make_plan, make_recommendation, make_row
 
 DEVICES = {
     "left": {"accelerator": "cpu", "cores": [0], "runtimes": {"torch": "torch-cpu"}},
     "right": {"accelerator": "cpu", "cores": [1], "runtimes": {"tensorflow": "tensorflow-cpu"}},
     "pair": {"members": ["left", {"device": "right", "runtime": "tensorflow"}]},
 }
-PLAN = {"study": {"devices": DEVICES}}
+PLAN = {"devices": DEVICES}
 
 
 def line(device, runtime, batch_size, rate, width=0.01, **more):
@@ -84,3 +86,17 @@ def test_a_member_of_another_runtime_or_batch_size_is_none():
 def test_every_language_has_the_sentences(language, pair):
     (effect,) = effects(*rows_at(8, 100, 300, pair), language=language)
     assert "{" not in effect["text"]
+
+
+def test_the_command_that_writes_the_report_hands_the_devices_on(tmp_path, monkeypatch):
+    """From the files of a run, since the report takes the plan in another shape than it lies on disk."""
+    monkeypatch.setattr(page, "vega_script", lambda: "/* vega */")
+    table = pd.DataFrame(rows_at(8, 100, 300, 360), columns=list(COLUMNS))
+    table.to_csv(tmp_path / "table.csv", index=False)
+    study = make_plan()["study"] | {"devices": DEVICES}
+    write_json(tmp_path / "plan.json", {"study": study, "combinations": []})
+    write_json(tmp_path / "recommendation.json", make_recommendation(table))
+    files = {name: str(tmp_path / f"{name}.json") for name in ("plan", "recommendation")}
+    files |= {"table": str(tmp_path / "table.csv"), "output": str(tmp_path / "page.html")}
+    assert main(["report", *(word for name, path in files.items() for word in (f"--{name}", path))]) == 0
+    assert "the throughput of its best member alone" in (tmp_path / "page.html").read_text()

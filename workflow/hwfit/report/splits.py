@@ -20,13 +20,14 @@ ENDS = ("throughput_ci_low_samples_per_s", "throughput_ci_high_samples_per_s")
 def split_effects(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> list[dict[str, str]]:
     """For each composite, model and optimization one sentence, as `findings.optimization_effects` gives them.
 
-    It speaks of the batch sizes at which a member was measured alone, in the same study.
+    It speaks of the batch sizes at which a member was measured alone, in the same study. `plan` is the
+    study's, with "devices".
     """
     measured = rows[rows["valid"] & (rows["status"] == "ok") & rows[RATE].notna()]
     split = measured[measured["runtime"] == SPLIT]
     if split.empty:
         return []
-    devices = schemas.ADAPTERS["devices"].validate_python(plan["study"]["devices"])
+    devices = schemas.ADAPTERS["devices"].validate_python(plan["devices"])
     effects = []
     for (question, device, optimization), group in split.groupby(
         ["question", "device", "optimization"], sort=False
