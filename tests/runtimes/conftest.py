@@ -22,8 +22,10 @@ for name, model in json.loads(sys.argv[2]).items():
     out, pruned = directory / name, directory / f"{name}-pruned"
     out.mkdir(), pruned.mkdir()
     prepare(name, model, directory / f"{model['data']}.npz", out)
-    compress(name, [{"pass": "prune", "amount": 0.5}], out, pruned)
-    for checkpoint in (out, pruned):
+    # To prune and deflate a quarter of a gigabyte, AlexNet's, says nothing that DenseNet-121 does not.
+    if name != "alexnet":
+        compress(name, [{"pass": "prune", "amount": 0.5}], out, pruned)
+    for checkpoint in (out, pruned)[: 1 if name == "alexnet" else 2]:
         exported = directory / f"{checkpoint.name}-onnx"
         exported.mkdir()
         export(name, model, out, checkpoint, exported)

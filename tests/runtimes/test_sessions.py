@@ -45,6 +45,8 @@ for name, model in models.items():
             continue
         folder = name + suffix + ("-onnx" if runtime in READ_ONNX else "")
         weights = directory / folder / weights_file(runtime)
+        if suffix and not weights.exists():
+            continue
         request = runtimes.Request(model["sources"][runtime], model["task"], weights, card, "cpu", 0, passes)
         try:
             session = module.open_session(request)
