@@ -19,7 +19,6 @@ from hwfit.config_document import Document
 from hwfit.config_errors import ConfigError, display, shown
 from hwfit.key_path import KeyPath
 from hwfit.sections import (
-    Cast,
     Composite,
     Config,
     Constraints,
@@ -31,8 +30,6 @@ from hwfit.sections import (
     Measurement,
     Model,
     Optimization,
-    Prune,
-    QuantizeDynamic,
     Section,
     Source,
     Study,
@@ -42,7 +39,6 @@ from hwfit.sections import (
 from hwfit.yaml_source import MAX_DEPTH, YamlSource, read_yaml, require_readable
 
 __all__ = [
-    "Cast",
     "Composite",
     "Config",
     "ConfigError",
@@ -55,8 +51,6 @@ __all__ = [
     "Measurement",
     "Model",
     "Optimization",
-    "Prune",
-    "QuantizeDynamic",
     "Section",
     "Source",
     "Study",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 from hwfit import catalog
 from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
+from hwfit.pass_sections import Optimization
 from hwfit.section_types import Defined, FilePath, OneOf, Section, Unique
 from hwfit.section_types import text as _text
 
@@ -211,69 +212,6 @@ DeviceOrComposite = Annotated[
 def is_composite(value: Any) -> bool:
     """Whether an entry of devices.yaml, as it was written or read, is of a composite."""
     return isinstance(value, Composite) or (isinstance(value, Mapping) and "members" in value)
-
-
-class Threads(Section):
-    """Compute with so many threads, in place of what the device or the runtime would take."""
-
-    name: Literal["threads"] = Field(alias="pass", description="a session pass: every runtime")
-    count: Annotated[int, Field(ge=1, le=4096)] = Field(description="threads of one operator (intra-op)")
-
-
-class Cast(Section):
-    """Weights and activations in a narrower float format."""
-
-    name: Literal["cast"] = Field(
-        alias="pass", description="a session pass: torch, tensorflow, mindspore, openvino"
-    )
-    dtype: Literal["bfloat16", "float16"] = Field(description="the format")
-
-
-class ChannelsLast(Section):
-    """Images and filters with their channels last in memory."""
-
-    name: Literal["channels_last"] = Field(alias="pass", description="a session pass: torch")
-
-
-class Compile(Section):
-    """Fused kernels made at the first call: torch.compile, XLA."""
-
-    name: Literal["compile"] = Field(alias="pass", description="a session pass: torch, tensorflow")
-
-
-class Eager(Section):
-    """Operator by operator, without a graph; torch's baseline is that."""
-
-    name: Literal["eager"] = Field(alias="pass", description="a session pass: tensorflow, mindspore")
-
-
-class QuantizeDynamic(Section):
-    """Int8 weights, activations quantized as they come (post-training, no calibration)."""
-
-    name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch, onnxruntime")
-    dtype: Literal["int8"] = Field(default="int8", description="the format")
-
-
-class Prune(Section):
-    """Zero the weights of least magnitude, over all matrices and filters together."""
-
-    name: Literal["prune"] = Field(alias="pass", description="an artifact pass: every runtime")
-    amount: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
-        description="share of the weights that become zero"
-    )
-
-
-Pass = Annotated[
-    Cast | ChannelsLast | Compile | Eager | QuantizeDynamic | Prune | Threads, Field(discriminator="name")
-]
-
-
-class Optimization(Section):
-    """An ordered list of passes; an empty list is the baseline."""
-
-    passes: Annotated[list[Pass], Field(max_length=16)] = Field(
-        default=[], description="what is done, in order"
-    )
 
 
 class Exclusion(Section):
