@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 from hwfit.worker import runtimes
-from hwfit.worker.zoo import lenet_300_100
+from hwfit.worker import zoo
 
 directory, cores, passes = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
-module = lenet_300_100.torch_module()
+module = zoo.torch_module("lenet-300-100")
 save_file(module.state_dict(), directory / "weights.safetensors")
 (directory / "environment.json").write_text(json.dumps({"python": sys.executable}))
 (directory / "probe.json").write_text(json.dumps({"environment": {}}))
