@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from frameworks import CATALOGUE, ENVIRONMENTS, run_python
+from hwfit.catalog import FRAMEWORKS
 from hwfit.data import write_dataset
 
 WRITTEN = 64
@@ -154,7 +155,7 @@ def prepared(python_of, tmp_path_factory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module", params=ENVIRONMENTS)
+@pytest.fixture(scope="module", params=FRAMEWORKS)
 def generated(request, python_of, prepared):
     """What the sessions of one runtime say and write, by variant."""
     python = python_of(ENVIRONMENTS[request.param])
