@@ -48,7 +48,8 @@ def project(python_of, tmp_path_factory) -> Project:
     project.configure(
         {
             "matrix": matrix | {"batch_sizes": [1, 2]},
-            "measurement": measurement | {"min_seconds": 0.2, "max_seconds": 0.5, "relative_ci": 0.2, "confirm_rounds": 0},
+            "measurement": measurement
+            | {"min_seconds": 0.2, "max_seconds": 0.5, "relative_ci": 0.2, "confirm_rounds": 0},
             "decision": {"constraints": {"time_to_first_token_ms": 60_000, "max_perplexity_increase": 0.5}},
         },
         models=models,

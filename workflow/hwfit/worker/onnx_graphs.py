@@ -77,12 +77,7 @@ def parameter_counts(source: str | Path | bytes) -> tuple[int, int]:
     directory = str(Path(source).parent) if isinstance(source, (str, Path)) else ""
     total = nonzero = 0
     for tensor in weights_of(read(source).graph):
-        if tensor.data_type in (
-            TensorProto.FLOAT,
-            TensorProto.FLOAT16,
-            TensorProto.DOUBLE,
-            TensorProto.BFLOAT16,
-        ):
+        if tensor.data_type in FLOATS:
             array = numpy_helper.to_array(tensor, directory)
             total += array.size
             nonzero += int(np.count_nonzero(array))

@@ -85,13 +85,13 @@ class OnnxRuntimeSession(Session):
     def model_size_bytes(self) -> int:
         return onnx_graphs.initializer_bytes(self.model)
 
-    def placement(self) -> Placement:
+    def placement(self) -> Placement | None:
+        # A host's own ONNX Runtime may be older than this.
+        told = getattr(self.session, "get_provider_graph_assignment_info", None)
+        if told is None:
+            return None
         wanted = self.providers[0][0]
-        nodes = [
-            (part.ep_name, node.op_type)
-            for part in self.session.get_provider_graph_assignment_info()
-            for node in part.get_nodes()
-        ]
+        nodes = [(part.ep_name, node.op_type) for part in told() for node in part.get_nodes()]
         elsewhere = Counter(operator for provider, operator in nodes if provider != wanted)
         share = 1 - elsewhere.total() / len(nodes) if nodes else None
         return Placement(share, dict(sorted(elsewhere.items())))

@@ -17,7 +17,7 @@ from openvino import opset13
 from hwfit.worker import arrangement
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import session_pass
-from hwfit.worker.runtimes import Batch, Placement, Request, Session
+from hwfit.worker.runtimes import Batch, Request, Session
 
 DEVICES = {"cpu": "CPU", "xpu": "GPU", "intel-npu": "NPU"}
 # Layers of a compiled model that compute nothing.
@@ -88,10 +88,6 @@ class OpenVinoSession(Session):
     def model_size_bytes(self) -> int:
         # What a pass has made of the weights; a cast is done by the device's plugin, out of sight.
         return constant_bytes(self.model)
-
-    def placement(self) -> Placement:
-        # A single device runs a model whole, or refuses to compile it.
-        return Placement(1.0)
 
     def precisions(self) -> dict[str, int]:
         if not self.requests:

@@ -35,7 +35,7 @@ class TensorFlowSession(Session):
         self.is_asynchronous = request.accelerator != "cpu"
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.dtype = "float32"
-        self.jit_compile = request.accelerator == "tpu"
+        self.jit_compile = False
         self.is_traced = True
         for step in request.passes:
             session_pass(step).tensorflow(self, **{k: v for k, v in step.items() if k != "pass"})
@@ -57,7 +57,7 @@ class TensorFlowSession(Session):
 
     def placed_call(self, *inputs: Any) -> Any:
         """The call as the strategy places it: traced, so that it costs nothing when it runs."""
-        # A TPU's strategy compiles what it runs; elsewhere XLA is asked for.
+        # A TPU's strategy compiles what it runs anyway; elsewhere XLA is asked for.
         is_asked = self.jit_compile and not isinstance(self.strategy, tf.distribute.TPUStrategy)
         call = tf.function(self.call, jit_compile=True) if is_asked else self.call
         (output,) = self.strategy.experimental_local_results(self.strategy.run(call, inputs))

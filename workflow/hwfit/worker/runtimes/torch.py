@@ -106,10 +106,10 @@ class TorchSession(Session):
 
     def reset_peak_memory(self) -> None:
         if self.device.type in COUNTS_MEMORY:
-            torch.accelerator.reset_peak_memory_stats()
+            backend(self.device).reset_peak_memory_stats()
 
     def peak_memory_bytes(self) -> int | None:
-        return torch.accelerator.max_memory_allocated() if self.device.type in COUNTS_MEMORY else None
+        return backend(self.device).max_memory_allocated() if self.device.type in COUNTS_MEMORY else None
 
 
 def open_session(request: Request) -> TorchSession:
@@ -154,7 +154,7 @@ def device_of(accelerator: str, index: int) -> torch.device:
             raise Unsupported(f"torch needs {package} for {accelerator}: {error}") from error
     if name == "xla":
         return xla_device()
-    found = torch.accelerator.current_accelerator(check_available=True)
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if found is None or found.type != name:
         raise Unsupported(f"torch {torch.__version__} finds {found or 'no accelerator'}, not {name}")
     return torch.device(name, 0)
@@ -178,7 +178,12 @@ def wait_for(device: torch.device) -> None:
 
         torch_xla.sync(wait=True)
     else:
-        torch.accelerator.synchronize()
+        backend(device).synchronize()
+
+
+def backend(device: torch.device) -> Any:
+    """torch.cuda, torch.xpu, torch.mps or torch_npu's torch.npu: the same functions, in older torch too."""
+    return getattr(torch, device.type)
 
 
 def peak_kernels(
