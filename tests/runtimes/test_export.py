@@ -97,10 +97,12 @@ def test_several_inputs_share_their_batch(exported):
     assert card["status"] == "ok", card["reason"]
 
 
-def test_a_model_that_branches_by_value_is_a_reason_or_right(exported):
+def test_what_graph_capture_refuses_is_traced(exported):
+    """A branch by value: the trace has the way that real inputs take."""
     (card,) = exported("Branch", {"x": rows()})
-    assert card["status"] in ("ok", "unsupported"), card
-    assert card["relative_error"] < 1e-5 if card["status"] == "ok" else card["reason"]
+    assert card["status"] == "ok", card["reason"]
+    assert card["exporter"] == "by_tracing"
+    assert card["relative_error"] < 1e-5
 
 
 def test_a_model_of_one_batch_size_is_not_exported(exported):
