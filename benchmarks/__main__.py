@@ -14,7 +14,7 @@ import platform
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 from scipy.stats import beta
 
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
+from hwfit.catalog import generation_scenario
 from hwfit.decide import TIE_SHARE
 from hwfit.matrix import model_directory
 from hwfit.records import Cell, read_json, write_json
@@ -32,6 +33,7 @@ RESULTS = Path(__file__).with_name("results.json")
 PROCESSES = 10
 PROCESSES_A_RUNTIME = 6
 BARE_SECONDS = 3.0
+PROMPT_TOKENS, OUTPUT_TOKENS = 128, 32
 # Told apart from itself more often than this, a combination fails the A/A benchmark.
 AA_RATE = 0.05
 PAIRS = 200
@@ -167,41 +169,79 @@ def peer(project: Project) -> dict[str, Any]:
 
 def runtimes(project: Project) -> dict[str, Any]:
     """(f) hwfit beside a loop written by hand in each runtime, on DenseNet-121 and MiniLM at batch size 1."""
-    found: dict[str, Any] = {}
     cells = [
         Cell(model, "cpu", runtime, "baseline", "single_stream")
         for model in ("densenet121", "minilm")
         for runtime in RUNTIMES[model]
     ]
+    columns = {"p50_ms": "latency_p50_ms"}
+    found = beside_loops(project, cells, columns, bare_runtime)
+    return {f"{cell.model} in {cell.runtime}": figures["p50_ms"] for cell, figures in found.items()}
+
+
+def generation(project: Project) -> dict[str, Any]:
+    """(g) A language model's writing beside a loop written by hand in each runtime: one prompt of 128 tokens
+    is read, 32 tokens are written.
+    """
+    scenario = generation_scenario(PROMPT_TOKENS, OUTPUT_TOKENS)
+    cells = [Cell("smollm2", "cpu", runtime, "baseline", scenario) for runtime in RUNTIMES["smollm2"]]
+    columns = {"first_token_ms": "time_to_first_token_ms", "token_ms": "time_per_output_token_ms"}
+    found = beside_loops(project, cells, columns, bare_generation)
+    return {cell.runtime: figures for cell, figures in found.items()}
+
+
+def beside_loops(
+    project: Project,
+    cells: list[Cell],
+    columns: Mapping[str, str],
+    bare: Callable[[Project, Cell], dict[str, float]],
+) -> dict[Cell, dict[str, Any]]:
+    """hwfit at batch size 1 and a loop written by hand, cell by cell within a turn, so that a machine that
+    wanders does so under all of them.
+
+    Parameters
+    ----------
+    columns : what the loop calls a figure, and the metric that hwfit has of it
+    """
     for cell in cells:
         project.prepare(cell)
-    # Cell by cell within a turn, so that a machine that wanders does so under all of them.
-    ours: dict[Cell, list[float]] = {cell: [] for cell in cells}
-    theirs: dict[Cell, list[float]] = {cell: [] for cell in cells}
+    ours: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells}
+    theirs: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells}
     order = random.Random(0)
     for number in range(PROCESSES_A_RUNTIME):
         for cell in order.sample(cells, len(cells)):
             steps = [
-                lambda cell=cell: ours[cell].append(
-                    project.measure(1, [1], cell).profiles[1].metrics["latency_p50_ms"]
-                ),
-                lambda cell=cell: theirs[cell].append(bare_runtime_ms(project, cell)),
+                lambda cell=cell: ours[cell].append(project.measure(1, [1], cell).profiles[1].metrics),
+                lambda cell=cell: theirs[cell].append(bare(project, cell)),
             ]
             order.shuffle(steps)
             for step in steps:
                 step()
         print(f"process {number + 1} of {PROCESSES_A_RUNTIME}", flush=True)
+    found: dict[Cell, dict[str, Any]] = {cell: {} for cell in cells}
     for cell in cells:
-        figures = {"p50": ratio(ours[cell], theirs[cell]), "ms": {"hwfit": ours[cell], "bare": theirs[cell]}}
-        found[f"{cell.model} in {cell.runtime}"] = figures
+        for name, column in columns.items():
+            figures = {
+                "hwfit": [run[column] for run in ours[cell]],
+                "bare": [run[name] for run in theirs[cell]],
+            }
+            found[cell][name] = ratio(figures["hwfit"], figures["bare"]) | {"ms": figures}
     return found
 
 
-def bare_runtime_ms(project: Project, cell: Cell) -> float:
+def bare_runtime(project: Project, cell: Cell) -> dict[str, float]:
     """The median time of a call, by a loop written by hand."""
     evaluation = project.directory / model_directory(cell.model) / "evaluation.npz"
     arguments = (cell.runtime, cell.model, str(project.weights(cell)), str(evaluation), str(BARE_SECONDS))
-    return project.script("bare_runtime.py", *arguments, runtime=cell.runtime)["p50_ms"]
+    return project.script("bare_runtime.py", *arguments, runtime=cell.runtime)
+
+
+def bare_generation(project: Project, cell: Cell) -> dict[str, float]:
+    """Medians of a loop written by hand, in ms."""
+    directory = str(project.directory / model_directory(cell.model))
+    sizes = (str(size) for size in (BARE_SECONDS, 1, PROMPT_TOKENS, OUTPUT_TOKENS))
+    arguments = (cell.runtime, cell.model, str(project.weights(cell)), directory, *sizes)
+    return project.script("bare_generation.py", *arguments, runtime=cell.runtime)
 
 
 def told_apart(medians: list[float], errors: list[float]) -> int:
@@ -260,6 +300,7 @@ BENCHMARKS = {
     "peer": peer,
     "loadgen": loadgen,
     "runtimes": runtimes,
+    "generation": generation,
     "aa": aa,
 }
 

@@ -26,9 +26,11 @@ def torch_calls():
 
     network = zoo.torch_module(model).eval()
     load_model(network, weights)
-    torch.inference_mode().__enter__()
     inputs = [[torch.from_numpy(batch[name]) for name in names] for batch in batches]
-    return [lambda values=values: network(*values) for values in inputs]
+    # Kept by each call, since the mode ends with the object.
+    mode = torch.inference_mode()
+    mode.__enter__()
+    return [lambda values=values, mode=mode: network(*values) for values in inputs]
 
 
 def tensorflow_calls():

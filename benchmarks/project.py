@@ -27,6 +27,7 @@ RUNTIMES = {
     "bert": ("torch", "onnxruntime"),
     "minilm": ("torch", "onnxruntime", "openvino"),
     "densenet121": ALL_RUNTIMES,
+    "smollm2": ("torch", "tensorflow", "mindspore"),
 }
 STUDY = {
     "matrix": [

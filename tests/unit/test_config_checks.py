@@ -438,3 +438,33 @@ def test_an_exclusion_by_a_scenario_that_is_not_measured_excludes_nothing() -> N
     ((path, text),) = config_findings({"exclude": [{"scenario": "generate-1-1"}]})
     assert path == ("matrix", "exclude", 0)
     assert "generate-1-1" in text
+
+
+@pytest.mark.parametrize("wanted", ["cost", {"cost": 0.5, "latency": 0.5}])
+def test_a_cost_that_nobody_can_know_is_refused_in_every_objective(wanted: Any) -> None:
+    decision = {"per_model": {"mlp": {"objective": wanted}}}
+    ((path, text),) = config_findings(decision=decision)
+    assert path == ("decision", "per_model", "mlp", "objective")
+    assert "none of cpu has a price_per_hour" in text
+    assert config_findings({"devices": ["cpu", "gpu0"]}, decision=decision) == []
+
+
+def test_what_is_wanted_of_a_model_that_is_not_there_is_refused() -> None:
+    decision = {
+        "per_model": {"mlp": {"objective": "latency"}, "lenet-5": {"objective": "latency"}},
+        "share_device": {"box": ["minilm", "lenet-5"]},
+    }
+    assert [path for path, _ in config_findings(decision=decision)] == [
+        ("decision", "per_model", "lenet-5"),
+        ("decision", "share_device", "box", 1),
+    ]
+
+
+def test_a_server_needs_a_limit_in_ms_for_each_model() -> None:
+    measurement = {"scenarios": ["server"]}
+    relative = {"constraints": {"latency_p99_ms": "50% of baseline"}}
+    assert "to a number of ms" in config_findings(measurement=measurement, decision=relative)[0][1]
+    one = {"per_model": {"mlp": {"constraints": {"latency_p99_ms": 50}}}}
+    assert config_findings(measurement=measurement, decision=one) != []
+    both = {"constraints": {"latency_p99_ms": 90}} | one
+    assert config_findings(measurement=measurement, decision=both) == []

@@ -83,20 +83,29 @@ class Row:
 
 
 def read_rows(
-    plan: Mapping[str, Any], directory: Path | str = ".", first_looks_only: bool = False
+    plan: Mapping[str, Any],
+    directory: Path | str = ".",
+    first_looks_only: bool = False,
+    only: Mapping[tuple[Cell, int], list[int]] | None = None,
 ) -> list[Row]:
     """The rows of a plan, from the records below a directory.
 
     A row speaks by its confirmation rounds alone where it has some: those are fresh and interleaved,
     while the best of many first looks is flattered by luck.
+
+    Parameters
+    ----------
+    only : just these combinations, with the rounds that confirm each so far
     """
     directory = Path(directory)
-    confirmed = {} if first_looks_only else confirmation_rounds(directory)
+    confirmed = only if only is not None else {} if first_looks_only else confirmation_rounds(directory)
     first_rounds = range(plan["study"]["config"]["measurement"]["rounds"])
     rows = []
     for combination in plan["combinations"]:
         cell = Cell(**{name: combination[name] for name in Cell.__dataclass_fields__})
         batch_size = combination["batch_size"]
+        if only is not None and (cell, batch_size) not in only:
+            continue
         if combination["status"]:
             rows.append(Row(cell, batch_size, combination["status"], combination["reason"]))
             continue

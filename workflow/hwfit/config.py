@@ -17,12 +17,11 @@ from pydantic import ValidationError
 from hwfit import config_checks, schemas
 from hwfit.config_document import Document
 from hwfit.config_errors import ConfigError, display, shown
+from hwfit.decision_sections import Constraints, Decision
 from hwfit.key_path import KeyPath
 from hwfit.sections import (
     Composite,
     Config,
-    Constraints,
-    Decision,
     Device,
     Exclusion,
     Generation,

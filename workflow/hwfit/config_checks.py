@@ -212,10 +212,10 @@ def check_config(
         yield ("measurement", "timeout_seconds"), f"{message}; allowed: max_seconds or more"
     if "server" in measurement.scenarios:
         place = ("measurement", "scenarios", measurement.scenarios.index("server"))
-        constraints = config.decision.constraints
-        if constraints.latency_p90_ms is None and constraints.latency_p99_ms is None:
+        if not all(config.decision.percentile_limits_of(name) for name in config.model_names):
             message = "is 'server', the highest rate that keeps a percentile of the latency under its limit"
-            yield place, f"{message}; set decision.constraints.latency_p99_ms (or latency_p90_ms)"
+            said = f"{message}; set decision.constraints.latency_p99_ms (or latency_p90_ms)"
+            yield place, f"{said} to a number of ms"
         if measurement.timeout_seconds < measurement.server_seconds:
             message = (
                 f"is {measurement.timeout_seconds:g}, below server_seconds ({measurement.server_seconds:g})"
@@ -239,17 +239,40 @@ def check_config(
             remaining += 1
     if not remaining:
         yield ("matrix",), "excludes every combination; allowed: at least one that remains"
-    if config.decision.objective == "cost":
-        used = sorted({name for matrix in config.matrices for name in matrix.devices})
-        if not any(price_per_hour(devices, name) for name in used):
-            message = f"is 'cost', but none of {', '.join(used)} has a price_per_hour in devices.yaml"
-            yield ("decision", "objective"), message
+    yield from _check_decision(config, devices)
+
+
+def _check_decision(config: Config, devices: Mapping[str, Device | Composite]) -> Iterator[Finding]:
+    """What counts can be known, and what is set for a model is for one of the matrix."""
+    decision = config.decision
+    used = sorted({name for matrix in config.matrices for name in matrix.devices})
+    places: list[tuple[KeyPath, Any]] = [(("decision", "objective"), decision.objective)]
+    places += [
+        (("decision", "per_model", name, "objective"), each.objective)
+        for name, each in decision.per_model.items()
+    ]
+    for place, wanted in places:
+        counts_cost = wanted == "cost" or getattr(wanted, "cost", None) is not None
+        if counts_cost and not any(price_per_hour(devices, name) for name in used):
+            said = "is 'cost'" if wanted == "cost" else "has cost in it"
+            yield place, f"{said}, but none of {', '.join(used)} has a price_per_hour in devices.yaml"
+    models = config.model_names
+    named: list[tuple[KeyPath, str]] = [
+        *((("decision", "per_model", name), name) for name in decision.per_model),
+        *(
+            (("decision", "share_device", group, index), name)
+            for group, names in decision.share_device.items()
+            for index, name in enumerate(names)
+        ),
+    ]
+    for place, name in named:
+        if name not in models:
+            yield place, f"is {name!r}, which the matrix does not have; allowed: {', '.join(models)}"
 
 
 def _check_contexts(config: Config, models: Mapping[str, Model]) -> Iterator[Finding]:
     """Prompt and output fit into the context of each language model that is used."""
-    used = dict.fromkeys(name for matrix in config.matrices for name in matrix.models)
-    for name in used:
+    for name in config.model_names:
         context = _context_tokens(models[name])
         for index, lengths in enumerate(config.measurement.generation if context else ()):
             tokens = lengths.prompt_tokens + lengths.output_tokens

@@ -85,7 +85,9 @@ class Document:
             case _ if is_key or kind == "invalid_key":
                 return path, f"is not {schemas.NAME_MEANING.replace(':', '; allowed:', 1)}"
         wanted = schemas.allowed(self._schema, node)
-        close = nearest(value, node.get("enum") or node.get("examples") or [])
+        choices = [node, *node.get("anyOf", ()), *node.get("oneOf", ())]
+        named = [name for choice in choices for name in choice.get("enum") or choice.get("examples") or ()]
+        close = nearest(value, named)
         return path, f"is {shown(value)}; allowed: {wanted}{close or hint(value, wanted)}"
 
     def _unknown_key(self, path: KeyPath) -> tuple[KeyPath, str]:

@@ -119,6 +119,8 @@ def _number_in_text(text: str, wants: str) -> str:
         match = re.fullmatch(r"\s*([-+]?\d+\.?\d*)\s*(%|[A-Za-z/]+)\s*", text)
         if not match:
             return ""
+        if match[2] == "%" and "% of baseline" in wants:
+            return f"; write '{match[1]}% of baseline'"
         if match[2] == "%":
             return f"; write {float(match[1]) / 100:g}"
         return "; write the number alone: a key that has a unit has it in its name"

@@ -1,7 +1,8 @@
-"""Confirmation: fresh rounds of the contenders, interleaved, in random order.
+"""Confirmation: fresh rounds of the contenders, interleaved, in random order, until they can be told apart.
 
 One job a device runs them all, so that the order is in its hands: each round visits every contender
-once, each in a process of its own, in an order shuffled anew.
+once, each in a process of its own, in an order shuffled anew. After the rounds that all of them get, only
+those go on that the decision cannot tell apart, up to a bound: what is left then is a tie.
 """
 
 from __future__ import annotations
@@ -10,38 +11,66 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from hwfit.collect import read_inventories, read_rows
 from hwfit.matrix import Plan, attempts_file
+from hwfit.recommendation import still_open
 from hwfit.records import Cell
 
+Rounds = dict[tuple[Cell, int], list[int]]
 
-def confirm(plan: Plan, contenders: list[Mapping[str, Any]], seed: int = 0) -> list[dict[str, Any]]:
+
+def confirm(
+    plan: Plan,
+    contenders: list[Mapping[str, Any]],
+    measure: Callable[[Plan, Cell, int, list[int]], None] | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
     """Measure the contenders of one device again.
+
+    Parameters
+    ----------
+    measure : runs one round of a cell's batch sizes; supervised, in a process of its own, where absent
 
     Returns
     -------
     for each combination {"cell", "batch_size", "rounds"}: which rounds confirm it
     """
     measurement = plan.study.config.measurement
-    sizes: dict[Cell, list[int]] = {}
-    for entry in contenders:
-        sizes.setdefault(Cell(**entry["cell"]), []).append(entry["batch_size"])
-    rounds = range(measurement.rounds, measurement.rounds + measurement.confirm_rounds)
+    most = measurement.most_confirm_rounds
+    most = 2 * measurement.confirm_rounds if most is None else max(most, measurement.confirm_rounds)
+    rounds: Rounds = {(Cell(**entry["cell"]), entry["batch_size"]): [] for entry in contenders}
+    left = set(rounds)
     order = random.Random(seed)
-    for round in rounds:
-        cells = sorted(sizes)
+    for number in range(most):
+        if number >= measurement.confirm_rounds:
+            left = undecided_of(plan, {key: rounds[key] for key in left})
+        round = measurement.rounds + number
+        cells = sorted({cell for cell, _ in left})
         order.shuffle(cells)
         for cell in cells:
-            measure(plan, cell, round, sizes[cell])
+            sizes = [size for other, size in rounds if other == cell and (other, size) in left]
+            (measure or measure_supervised)(plan, cell, round, sizes)
+        for key in left:
+            rounds[key].append(round)
     return [
-        {"cell": entry["cell"], "batch_size": entry["batch_size"], "rounds": list(rounds)}
-        for entry in contenders
+        {"cell": cell.__dict__, "batch_size": size, "rounds": confirming}
+        for (cell, size), confirming in rounds.items()
     ]
 
 
-def measure(plan: Plan, cell: Cell, round: int, batch_sizes: list[int]) -> None:
+def undecided_of(plan: Plan, rounds: Rounds) -> set[tuple[Cell, int]]:
+    """The combinations, of some with their rounds so far, that the decision cannot tell apart."""
+    if not rounds:
+        return set()
+    data = plan.to_dict()
+    rows = read_rows(data, only=rounds)
+    return {(c.row.cell, c.row.batch_size) for c in still_open(rows, data, read_inventories(data))}
+
+
+def measure_supervised(plan: Plan, cell: Cell, round: int, batch_sizes: list[int]) -> None:
     """One supervised round of a cell. A supervisor that fails ends the job, and Snakemake tries it again."""
     command = [sys.executable, "-m", "hwfit.worker", "supervise"]
     command += ["--job", json.dumps(plan.job(cell, round, batch_sizes), sort_keys=True)]

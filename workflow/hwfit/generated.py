@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwfit import reference, schemas
+from hwfit import recommendation_schema, reference, schemas
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m hwfit.generated --write"
@@ -21,6 +21,7 @@ COMMAND = "python -m hwfit.generated --write"
 def files() -> dict[Path, str]:
     """Every generated file with the content it should have."""
     made = {ROOT / f"workflow/schemas/{name}.schema.json": schemas.text(name) for name in schemas.ADAPTERS}
+    made[ROOT / "workflow/schemas/recommendation.schema.json"] = recommendation_schema.schema_text()
     readme = ROOT / "config/README.md"
     made[readme] = reference.inserted(readme.read_text(encoding="utf-8"))
     for requirements in sorted((ROOT / "envs").glob("*.txt")):

@@ -276,7 +276,7 @@ class Plan:
             "weights_directory": self.weights_directory(cell),
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
-        } | ({"limits_ms": self.latency_limits()} if is_server else {})
+        } | ({"limits_ms": self.latency_limits()[cell.model]} if is_server else {})
 
     def place_of(self, cell: Cell) -> dict[str, Any]:
         """The part of a job that says where a cell is run, and from which source."""
@@ -317,11 +317,10 @@ class Plan:
             ],
         }
 
-    def latency_limits(self) -> dict[str, float]:
-        """The limits on percentiles of the latency in ms, by percentile."""
-        constraints = self.study.config.decision.constraints
-        limits = {"0.9": constraints.latency_p90_ms, "0.99": constraints.latency_p99_ms}
-        return {percentile: limit for percentile, limit in limits.items() if limit}
+    def latency_limits(self) -> dict[str, dict[str, float]]:
+        """The limits on percentiles of each model's latency: ms by percentile."""
+        config = self.study.config
+        return {name: config.decision.percentile_limits_of(name) for name in config.model_names}
 
     def priority(self, cell: Cell, round: int) -> float:
         """Cells in an order that is random and the same each time, round after round.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,13 @@ import pandas as pd
 from hwfit import __version__
 from hwfit.collect import Row, make_table
 from hwfit.decide import Candidate, Decision, contenders, decide
+from hwfit.decide.contenders import undecided
+from hwfit.decide.shared import SharedDecision, decide_shared
+from hwfit.decision_sections import BaselineRow
+from hwfit.decision_sections import Decision as Wanted
 from hwfit.launch import launch_snippet
-from hwfit.records import SCHEMA_VERSION
+from hwfit.recommendation_schema import Recommendation
+from hwfit.records import SCHEMA_VERSION, Cell
 
 # A contender beats the leader in at least this share of worlds drawn from first looks.
 CONTENDER_SHARE = 0.05
@@ -24,14 +30,19 @@ MOST_CONTENDERS = 3
 def recommend(
     rows: Sequence[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table with its verdicts, and the recommendation."""
+    """The table with its verdicts, and the recommendation, of the form of `recommendation_schema`."""
     table = make_table(rows, plan, inventories)
+    wanted = wanted_in(plan)
     candidates = make_candidates(rows, table, plan)
-    config = plan["study"]["config"]["decision"]
-    limits = active_limits(config["constraints"])
+    groups = by_question(candidates)
     decisions = [
-        decide(model, group, config["objective"], limits, scenario)
-        for (model, scenario), group in by_question(candidates).items()
+        decide(model, group, wanted.wanted_of(model), wanted.limits_of(model), scenario)
+        for (model, scenario), group in groups.items()
+    ]
+    wishes = {model: (wanted.wanted_of(model), wanted.limits_of(model)) for model, _ in groups}
+    memory_mb = {device: inventory.get("memory_mb") for device, inventory in inventories.items()}
+    shared = [
+        decide_shared(name, models, groups, wishes, memory_mb) for name, models in wanted.share_device.items()
     ]
     table["verdict"] = [candidate.verdict for candidate in candidates]
     table["reason"] = [candidate.reason for candidate in candidates]
@@ -40,12 +51,14 @@ def recommend(
         "schema_version": SCHEMA_VERSION,
         "hwfit_version": __version__,
         "sweep": plan["study"]["config"]["sweep"],
-        "objective": config["objective"],
-        "constraints": limits,
+        "objective": wanted.model_dump(exclude_none=True)["objective"],
+        "constraints": wanted.constraints.given(),
         "counts": {"combinations": len(rows), **counts},
         "seconds_measured": float(pd.to_numeric(table["measured_s"]).sum()),
-        "models": [describe(decision, plan, inventories) for decision in decisions],
+        "models": [describe(decision, plan) for decision in decisions],
+        "sets": [describe_shared(decision) for decision in shared],
     }
+    Recommendation.model_validate(recommendation)
     return table, recommendation
 
 
@@ -53,28 +66,52 @@ def nominate(
     rows: Sequence[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]
 ) -> dict[str, list[dict[str, Any]]]:
     """The combinations that fresh rounds should measure again, for each device."""
-    candidates = make_candidates(rows, make_table(rows, plan, inventories), plan)
-    config = plan["study"]["config"]["decision"]
-    limits = active_limits(config["constraints"])
+    wanted = wanted_in(plan)
     chosen: dict[str, list[dict[str, Any]]] = {}
-    for group in by_question(candidates).values():
-        for candidate in contenders(group, config["objective"], limits, MOST_CONTENDERS, CONTENDER_SHARE):
+    for (model, _), group in by_question(
+        make_candidates(rows, make_table(rows, plan, inventories), plan)
+    ).items():
+        limits = wanted.limits_of(model)
+        for candidate in contenders(group, wanted.wanted_of(model), limits, MOST_CONTENDERS, CONTENDER_SHARE):
             cell = candidate.row.cell
             entry = {"cell": cell.__dict__, "batch_size": candidate.row.batch_size}
             chosen.setdefault(cell.device, []).append(entry)
     return chosen
 
 
+def still_open(
+    rows: Sequence[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]
+) -> list[Candidate]:
+    """Of rows in the midst of their fresh rounds, those that further rounds may tell apart."""
+    wanted = wanted_in(plan)
+    groups = by_question(make_candidates(rows, make_table(rows, plan, inventories), plan))
+    return [
+        candidate
+        for (model, _), group in groups.items()
+        for candidate in undecided(group, wanted.wanted_of(model), wanted.limits_of(model))
+    ]
+
+
+def wanted_in(plan: Mapping[str, Any]) -> Wanted:
+    """The section `decision` of a plan's config."""
+    return Wanted.model_validate(plan["study"]["config"]["decision"])
+
+
 def make_candidates(rows: Sequence[Row], table: pd.DataFrame, plan: Mapping[str, Any]) -> list[Candidate]:
-    """Each row with its line of the table."""
+    """Each row with its line of the table, and the one that its relative limits look at."""
     study = plan["study"]
-    found = []
+    found: dict[tuple[Cell, int], Candidate] = {}
     for row, line in zip(rows, table.to_dict("records"), strict=True):
         known = {str(name): none_if_missing(value) for name, value in line.items()}
         passes = len(study["optimizations"][row.cell.optimization]["passes"])
         price = study["devices"][row.cell.device].get("price_per_hour")
-        found.append(Candidate(row, known, passes, price))
-    return found
+        found[row.cell, row.batch_size] = Candidate(row, known, passes, price)
+    baseline = wanted_in(plan).baseline or BaselineRow()
+    for (cell, batch_size), candidate in found.items():
+        other = baseline.model_dump(exclude_none=True)
+        size = other.pop("batch_size", batch_size)
+        candidate.baseline = found.get((replace(cell, **other), size))
+    return list(found.values())
 
 
 def by_question(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[Candidate]]:
@@ -86,18 +123,15 @@ def by_question(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[C
     return groups
 
 
-def active_limits(constraints: Mapping[str, float | None]) -> dict[str, float]:
-    """The limits that are set."""
-    return {name: value for name, value in constraints.items() if value is not None}
-
-
-def describe(decision: Decision, plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> dict[str, Any]:
+def describe(decision: Decision, plan: Mapping[str, Any]) -> dict[str, Any]:
     """One model's decision as plain data."""
-    chosen = decision.chosen
+    chosen, objective = decision.chosen, decision.objective
     return {
         "model": decision.model,
         "scenario": decision.scenario,
-        "objective": decision.objective,
+        "objective": objective.name,
+        "weights": dict(objective.weights) if objective.is_mix else None,
+        "constraints": dict(decision.limits),
         "verdict": decision.verdict,
         "summary": decision.summary,
         "chosen": as_line(chosen),
@@ -108,7 +142,17 @@ def describe(decision: Decision, plan: Mapping[str, Any], inventories: Mapping[s
         "nearest_misses": [as_line(c) for c in decision.nearest_misses],
         "advice": decision.advice,
         "limits": [finding.__dict__ for finding in chosen.findings] if chosen else [],
+        "sensitivity": [change.__dict__ | {"then": as_line(change.then)} for change in decision.sensitivity],
         "launch": launch_snippet(chosen.row, plan) if chosen else None,
+    }
+
+
+def describe_shared(decision: SharedDecision) -> dict[str, Any]:
+    """The decision for a set of models as plain data."""
+    return decision.__dict__ | {
+        "models": list(decision.models),
+        "choices": [as_line(c) for c in decision.choices],
+        "others": [{"device": device, "reason": reason} for device, reason in decision.others],
     }
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hwfit.key_path import KeyPath, child
-from hwfit.sections import NAME_MEANING, Config, DeviceOrComposite, Model, Name, Optimization
+from hwfit.section_types import NAME_MEANING, Name
+from hwfit.sections import Config, DeviceOrComposite, Model, Optimization
 
 ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "config": TypeAdapter(Config),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, StringConstraints
 from pydantic import ValidationInfo as Info
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from hwfit import catalog
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,24 @@ FilePath = Annotated[
         "the path of a file or folder, without control characters and braces, not beginning with - or ~",
     ),
 ]
+
+# Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
+NAME_MEANING = "a name: lowercase letters and digits, parts joined by one of . _ - (at most 64 characters)"
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64),
+    Field(json_schema_extra={"patternErrorMessage": f"allowed: {NAME_MEANING}"}),
+]
+RuntimeName = Annotated[str, OneOf(tuple(catalog.RUNTIMES))]
+ModelName = Annotated[str, Defined("models")]
+DeviceName = Annotated[str, Defined("devices")]
+OptimizationName = Annotated[str, Defined("optimizations")]
+Core = Annotated[int, Field(ge=0, le=65535)]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Section(BaseModel):

@@ -9,31 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from hwfit import catalog
+from hwfit.decision_sections import Decision
 from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
 from hwfit.pass_sections import Optimization
-from hwfit.section_types import Defined, FilePath, OneOf, Section, Unique
+from hwfit.section_types import (
+    BatchSize,
+    Core,
+    Defined,
+    DeviceName,
+    FilePath,
+    ModelName,
+    Name,
+    OneOf,
+    OptimizationName,
+    Positive,
+    RuntimeName,
+    Seconds,
+    Section,
+    Tokens,
+    Unique,
+)
 from hwfit.section_types import text as _text
-
-# Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
-NAME_MEANING = "a name: lowercase letters and digits, parts joined by one of . _ - (at most 64 characters)"
-Name = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64),
-    Field(json_schema_extra={"patternErrorMessage": f"allowed: {NAME_MEANING}"}),
-]
-RuntimeName = Annotated[str, OneOf(tuple(catalog.RUNTIMES))]
-ModelName = Annotated[str, Defined("models")]
-DeviceName = Annotated[str, Defined("devices")]
-OptimizationName = Annotated[str, Defined("optimizations")]
-Core = Annotated[int, Field(ge=0, le=65535)]
-BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Source(Section):
@@ -308,56 +307,10 @@ class Measurement(Section):
     confirm_rounds: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=3, description="further rounds for the cells that may win; 0: none"
     )
-
-
-class Constraints(Section):
-    """Limits that a recommended combination must meet; none where absent. Units are in the names."""
-
-    latency_p50_ms: Positive | None = Field(default=None, description="most: median time of a call, ms")
-    latency_p90_ms: Positive | None = Field(
-        default=None, description="most: 90th percentile of a call's time, ms"
-    )
-    latency_p99_ms: Positive | None = Field(
-        default=None, description="most: 99th percentile of a call's time, ms"
-    )
-    time_to_first_token_ms: Positive | None = Field(
-        default=None, description="most, of a language model: median time until the first token is there, ms"
-    )
-    time_per_output_token_ms: Positive | None = Field(
-        default=None, description="most, of a language model: median time of each further token, ms"
-    )
-    min_throughput_samples_per_s: Positive | None = Field(default=None, description="least: samples a second")
-    max_accuracy_drop: Share | None = Field(
+    most_confirm_rounds: Annotated[int, Field(ge=0, le=1000)] | None = Field(
         default=None,
-        description="most: accuracy lost against the fp32 reference, absolute (0.01 is one point)",
+        description="so many at most for those that confirm_rounds cannot tell apart; absent: twice as many",
     )
-    max_perplexity_increase: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        default=None,
-        description="most, of a language model: perplexity above the fp32 reference's, relative (0.01 is 1%)",
-    )
-    min_fidelity: Share | None = Field(
-        default=None, description="least: agreement with the fp32 reference, a share (0.98 is 98%)"
-    )
-    max_memory_mb: Positive | None = Field(default=None, description="most: peak memory, MB")
-    max_model_size_mb: Positive | None = Field(
-        default=None, description="most: weights as the session holds them, MB"
-    )
-    max_power_w: Positive | None = Field(default=None, description="most: mean power while measuring, W")
-    max_energy_j_per_sample: Positive | None = Field(default=None, description="most: energy a sample, J")
-    max_cost_usd_per_million: Positive | None = Field(
-        default=None, description="most: a million samples, US dollars"
-    )
-
-
-class Decision(Section):
-    """What is wanted, and under which limits."""
-
-    objective: Literal["throughput", "latency", "energy", "cost"] = Field(
-        default="throughput",
-        description="what the recommended combination is best in; latency means throughput in the scenarios "
-        "offline, where nobody waits, and server, where the limits say how long",
-    )
-    constraints: Constraints = Field(default=Constraints(), description="limits that it must meet")
 
 
 _DATABASE = r"(sqlite|postgresql|mysql|mssql)(\+[a-z0-9]+)?://.+"
@@ -408,6 +361,11 @@ class Config(Section):
     def matrices(self) -> list[Matrix]:
         """The matrix as a list, however it was written."""
         return self.matrix if isinstance(self.matrix, list) else [self.matrix]
+
+    @property
+    def model_names(self) -> list[str]:
+        """The models of the matrix, as they come."""
+        return list(dict.fromkeys(name for matrix in self.matrices for name in matrix.models))
 
 
 class Study(BaseModel):

@@ -339,7 +339,8 @@ def main(job_text: str, attempts_path: Path) -> int:
     started = time.monotonic()
     # Not in the job itself where what is measured does not depend on them: a new limit is no new job.
     limits = json.loads(os.environ.get("HWFIT_LIMITS_MS", "{}"))
-    job = Job.from_dict({"limits_ms": limits} | json.loads(job_text))
+    asked = json.loads(job_text)
+    job = Job.from_dict({"limits_ms": limits.get(asked["cell"]["model"], {})} | asked)
     supervise(job, Attempts(attempts_path))
     for batch_size in job.batch_sizes:
         try:

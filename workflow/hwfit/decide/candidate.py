@@ -1,0 +1,54 @@
+"""A row as the decision sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hwfit.collect import Row
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a row stands to one limit: `met`, `violated` or `unproven`, with the evidence."""
+
+    limit: str
+    verdict: str
+    text: str
+    overshoot: float = 0.0
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A row with its line of the table, and what the decision says of it.
+
+    Attributes
+    ----------
+    passes : how many its optimization has
+    price : of its device, US dollars an hour
+    baseline : what limits such as `50% of baseline` look at; None where it is not in the matrix
+    """
+
+    row: Row
+    line: dict[str, Any]
+    passes: int
+    price: float | None
+    findings: list[Finding] = field(default_factory=list)
+    verdict: str = "not_measured"
+    reason: str = ""
+    baseline: Candidate | None = None
+
+    @property
+    def name(self) -> str:
+        cell = self.row.cell
+        return f"{cell.device}/{cell.runtime}/{cell.optimization}/batch {self.row.batch_size}"
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has figures that can be trusted."""
+        return self.row.status == "ok" and self.row.valid
+
+    def relative_reach(self) -> float:
+        """The upper end of the 95% interval of its pace, over the pace; 1 where no doubt is known."""
+        estimate = self.row.estimate
+        return estimate.interval()[1] / estimate.median_ms if estimate else 1.0

@@ -1,0 +1,142 @@
+"""What is wanted: the most throughput, the least latency, energy or cost, or a weighted mix of them.
+
+A mix is the product of the figures, each to the power of its weight (a weighted geometric mean): no figure
+has to be brought to another's unit, and ten percent more count the same wherever they are gained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwfit.catalog import is_generation
+from hwfit.decide.candidate import Candidate
+from hwfit.records import DEFAULT_SCENARIO
+from hwfit.uncertainty import draws
+
+DRAWS = 10_000
+MIX = "mix"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A column, whether more of it is better, and its name in a sentence."""
+
+    column: str
+    more_is_better: bool
+    words: str
+
+
+GOALS = {
+    "throughput": Goal("throughput_samples_per_s", True, "throughput"),
+    "latency": Goal("latency_p50_ms", False, "median latency"),
+    "energy": Goal("energy_j_per_sample", False, "energy a sample"),
+    "cost": Goal("cost_usd_per_million", False, "cost"),
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Goals with their weights, which sum to 1."""
+
+    weights: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(cls, wanted: str | Mapping[str, float], scenario: str = DEFAULT_SCENARIO) -> Objective:
+        """What the config wants, as it is meant in a scenario.
+
+        A latency is sought where the next request waits for the last one's answer, or for the last word of
+        one; elsewhere it is nobody's, or has its limits, and as many samples as possible are wanted.
+        """
+        asked = {wanted: 1.0} if isinstance(wanted, str) else wanted
+        is_sought = scenario == DEFAULT_SCENARIO or is_generation(scenario)
+        weights: dict[str, float] = {}
+        for name, weight in asked.items():
+            meant = "throughput" if name == "latency" and not is_sought else name
+            weights[meant] = weights.get(meant, 0.0) + weight / sum(asked.values())
+        return cls(tuple(weights.items()))
+
+    @property
+    def is_mix(self) -> bool:
+        return len(self.weights) > 1
+
+    @property
+    def name(self) -> str:
+        """A goal's, or `mix`."""
+        return MIX if self.is_mix else self.weights[0][0]
+
+    @property
+    def words(self) -> str:
+        """For a sentence."""
+        if not self.is_mix:
+            return GOALS[self.name].words
+        return f"mix of {', '.join(f'{GOALS[name].words} {weight:.0%}' for name, weight in self.weights)}"
+
+    def missing(self, candidate: Candidate) -> list[str]:
+        """The goals of which a candidate has no figure, in words."""
+        return [GOALS[name].words for name, _ in self.weights if not figure(candidate, name)]
+
+    def score(self, candidate: Candidate) -> float:
+        """The logarithm of the weighted product: larger is better."""
+        total = 0.0
+        for name, weight in self.weights:
+            value = math.log(candidate.line[GOALS[name].column])
+            total += weight * (value if GOALS[name].more_is_better else -value)
+        return total
+
+    def scores(self, candidates: Sequence[Candidate]) -> np.ndarray:
+        """The score of each, shape (candidates,)."""
+        return np.array([self.score(candidate) for candidate in candidates])
+
+    def worlds(self, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Plausible scores, shape (DRAWS, candidates)."""
+        return worlds_of(candidates, self.scores(candidates))
+
+    def lead(self, candidate: Candidate, other: Candidate) -> float:
+        """By how much one is ahead of another: relative to the other's figure, which for what should be
+        little is the share that is saved.
+        """
+        if not self.is_mix and not GOALS[self.name].more_is_better:
+            return 1 - math.exp(self.score(other) - self.score(candidate))
+        return math.exp(self.score(candidate) - self.score(other)) - 1
+
+    def comparison(self, candidate: Candidate, other: Candidate) -> str:
+        """`throughput 120, 43.0% less` (than the other)."""
+        if self.is_mix:
+            change = math.exp(self.score(candidate) - self.score(other)) - 1
+            return f"{self.words} {abs(change):.1%} {'better' if change > 0 else 'worse'}"
+        column = GOALS[self.name].column
+        ours, theirs = candidate.line[column], other.line[column]
+        change = ours / theirs - 1
+        return f"{self.words} {ours:.4g}, {abs(change):.1%} {'more' if change > 0 else 'less'}"
+
+
+def figure(candidate: Candidate, goal: str) -> float | None:
+    """A candidate's figure for a goal; None where it has none above 0."""
+    value = candidate.line.get(GOALS[goal].column)
+    return value if value and value > 0 else None
+
+
+def worlds_of(candidates: Sequence[Candidate], scores: np.ndarray) -> np.ndarray:
+    """Plausible scores around those that were found, shape (DRAWS, candidates).
+
+    Every goal is in proportion to the time of a call or to its inverse, so a world is a draw of each row's
+    median time.
+    """
+    estimates = [c.row.estimate for c in candidates if c.row.estimate]
+    medians = np.array([e.median_ms for e in estimates])
+    return scores - np.log(draws(estimates, DRAWS, seed=0) / medians)
+
+
+def compare(candidates: Sequence[Candidate], objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """In plausible worlds: the share in which each is best, and in which each is not behind the leader.
+
+    The leader is never behind itself.
+    """
+    worlds = objective.worlds(candidates)
+    leader = int(np.argmax(objective.scores(candidates)))
+    best = np.bincount(worlds.argmax(axis=1), minlength=len(candidates)) / len(worlds)
+    return best, (worlds >= worlds[:, [leader]]).mean(axis=0)
