@@ -114,7 +114,7 @@ class BaselineRow(Section):
 
     device: DeviceName | None = Field(default=None, description="of the row")
     runtime: RuntimeName | None = Field(default=None, description="of the row")
-    optimization: OptimizationName = Field(default="baseline", description="of the row")
+    optimization: OptimizationName = Field(default="baseline", description="a name in optimizations.yaml")
     batch_size: BatchSize | None = Field(default=None, description="of the row")
 
 

@@ -20,7 +20,7 @@ from hwfit.worker.generation import GenerationSession
 from hwfit.worker.generation.text import TextSet
 
 # Windows that are evaluated at once, whatever the batch size that is measured: logits are large, and
-# MindSpore never gives back what its pool once held (with 4 at once, 3.2 GB stayed where writing takes 1.6 GB).
+# MindSpore's pool keeps what it once held (with 4 at once, 3.2 GB where writing takes 1.6 GB).
 WINDOWS_A_CALL = 1
 # Windows whose last logits the reference keeps: all of them would be gigabytes.
 KEPT_LOGITS = 8
