@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from scipy.stats import beta
 
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
@@ -40,6 +42,17 @@ PAIRS = 200
 AA_PROCESSES = 36
 ROUNDS = 3
 PEER_PACKAGES = ["optimum-benchmark==0.6.0", "transformers==4.55.4", "datasets==3.6.0"]
+REPEATED = {
+    "matrix": {
+        "models": ["mlp", "lenet-5", "efficientnet-lite0", "minilm"],
+        "devices": ["cpu"],
+        "runtimes": ["torch", "onnxruntime", "openvino"],
+        "optimizations": ["baseline", "bf16"],
+        "batch_sizes": [1, 8],
+    },
+    "measurement": {"max_seconds": 4},
+    "decision": {"constraints": {"min_fidelity": 0.95}},
+}
 ONNX_CELL = Cell("bert", "cpu", "onnxruntime", "baseline", "single_stream")
 
 
@@ -244,6 +257,34 @@ def bare_generation(project: Project, cell: Cell) -> dict[str, float]:
     return project.script("bare_generation.py", *arguments, runtime=cell.runtime)
 
 
+def repeat(project: Project) -> dict[str, Any]:
+    """(h) Two sweeps of one config: whether they name the same winner, or winners of one tie."""
+    answers = []
+    for number in (1, 2):
+        directory = project.directory / f"repeat{number}"
+        shutil.rmtree(directory, ignore_errors=True)
+        (directory / "config").mkdir(parents=True)
+        shutil.copy(project.directory / "Snakefile", directory)
+        (directory / "config" / "config.yaml").write_text(yaml.safe_dump(REPEATED))
+        project.snakemake("reports/recommendation.json", directory=directory)
+        answers.append(read_json(directory / "reports" / "recommendation.json")["models"])
+    found = {}
+    for first, second in zip(*answers, strict=True):
+        ties = [{key_of(line) for line in (one["chosen"], *one["tied"])} for one in (first, second)]
+        winners = [key_of(one["chosen"]) for one in (first, second)]
+        found[first["model"]] = {
+            "winners": winners,
+            "probability_best": [one["probability_best"] for one in (first, second)],
+            "same": winners[0] in ties[1] and winners[1] in ties[0],
+        }
+    return found
+
+
+def key_of(line: Mapping[str, Any]) -> str:
+    """Names a row of the table."""
+    return "/".join(str(line[name]) for name in ("device", "runtime", "optimization", "batch_size"))
+
+
 def told_apart(medians: list[float], errors: list[float]) -> int:
     """How many of PAIRS comparisons of two sides, drawn from the same processes, the decision decides."""
     generator = np.random.default_rng(0)
@@ -301,6 +342,7 @@ BENCHMARKS = {
     "loadgen": loadgen,
     "runtimes": runtimes,
     "generation": generation,
+    "repeat": repeat,
     "aa": aa,
 }
 

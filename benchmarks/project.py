@@ -104,7 +104,8 @@ class Project:
         """The Python of a runtime's environment."""
         return read_json(self.directory / environment_file(self.plan.environment("cpu", runtime)))["python"]
 
-    def snakemake(self, *targets: str) -> None:
+    def snakemake(self, *targets: str, directory: Path | None = None) -> None:
+        """Make some files of the project, or of another directory."""
         command = [
             sys.executable,
             "-m",
@@ -118,7 +119,7 @@ class Project:
         built = os.environ.get("HWFIT_ENVIRONMENTS", str(ROOT / ".environments"))
         subprocess.run(
             [*command, "--", *targets],
-            cwd=self.directory,
+            cwd=directory or self.directory,
             env=os.environ | {"HWFIT_ENVIRONMENTS": built},
             check=True,
         )
