@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from hwfit.collect import forget_transient, make_table, read_rows
+from hwfit.collect import forget_transient, make_table, read_inventories, read_rows
 from hwfit.data import write_absence
 from hwfit.matrix import PROFILES
-from hwfit.records import COLUMNS, Cell, Flag, Profile, profile_path, write_json
+from hwfit.records import COLUMNS, Cell, Flag, Profile, profile_path, read_json, write_json
 from studies import make_plan
 
 CELL = Cell("net", "cpu", "torch", "baseline", "single_stream")
@@ -211,3 +211,47 @@ def test_retry_forgets_an_environment_whose_python_is_gone_and_data_that_was_not
     np.savez(records.directory / "results/data/digits.npz", x=np.zeros(3))
     removed = [path.name for path in forget_transient(records.directory)]
     assert removed == ["gone.json", "mnist.npz"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"flags": ["x"]}, "flags holds 'x', not a flag"),
+        ({"flags": [{"code": [1], "message": "m"}]}, "not a flag with its code"),
+        ({"details": []}, "details is [], not a mapping"),
+        ({"details": {"median_standard_error": -1}}, "median_standard_error is -1, below 0"),
+        ({"fingerprints": "x"}, "fingerprints is 'x', not a mapping"),
+        ({"batch_size": True}, "batch_size is True, not a whole number"),
+        ({"metrics": {"latency_p50_ms": 5, "peak_memory_mb": -3}}, "metrics.peak_memory_mb is -3, below 0"),
+    ],
+)
+def test_an_edited_record_is_a_row_that_says_what_is_wrong(records, change, told):
+    path = records.write()
+    write_json(path, read_json(path) | change)
+    row = records.rows()[1]
+    assert row.status == "crashed"
+    assert told in row.reason
+
+
+def test_confirming_rounds_that_nobody_names_leave_the_first_look_to_speak(records, capsys):
+    records.write(p50=10.0)
+    records.write(p50=12.0, round=1)
+    records.confirm([1])
+    place = records.directory / "results/confirmations/cpu.json"
+    for content in ("{", "[1]", '{"contenders": [true]}', '{"contenders": [{"cell": [], "batch_size": 1}]}'):
+        place.write_text(content)
+        row = records.rows()[1]
+        assert (row.confirmed, row.estimate.median_ms) == (False, pytest.approx(10.0))
+        assert "names no confirming rounds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[], {"runtimes": True}, {"runtimes": {"torch": {"reference_ms": [0.0]}}}, {"peaks": {"x": "y"}}],
+)
+def test_an_edited_inventory_is_a_device_without_one(records, wrong):
+    records.write()
+    write_json(records.directory / "results/devices/cpu/inventory.json", wrong)
+    inventories = read_inventories(records.plan, records.directory)
+    assert inventories["cpu"]["status"] == "unavailable"
+    assert records.rows()[1].status == "ok"

@@ -41,7 +41,7 @@ def test_a_profile_survives_its_file(tmp_path):
         ({"metrics": {"latency_p50_ms": 0}}, "not a positive number"),
         ({"metrics": {"latency_p50_ms": "fast"}}, "latency_p50_ms is 'fast'"),
         ({"metrics": {"latency_p50_ms": True}}, "latency_p50_ms is True"),
-        ({"metrics": [1]}, "metrics is not a mapping"),
+        ({"metrics": [1]}, "not a mapping"),
         ({"flags": [{"colour": "red"}]}, "colour"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from hwfit.records import (
     profile_path,
     read_json,
     read_profile,
+    require_inventory,
 )
 from hwfit.uncertainty import ASSUMED_SPREAD, Estimate, Spread, estimate, pooled_spread
 
@@ -59,6 +61,7 @@ class Row:
     estimate: Estimate | None = None
     directory: Path = Path()
     confirmed: bool = False
+    known_durations_ms: np.ndarray | None = None
 
     @property
     def key(self) -> str:
@@ -71,6 +74,13 @@ class Row:
 
     def durations_ms(self) -> np.ndarray:
         """Every timed call of the rounds, in ms; empty where the samples are not there."""
+        # Limits and what would change the answer ask for them again and again.
+        if self.known_durations_ms is None:
+            self.known_durations_ms = self.read_durations_ms()
+        return self.known_durations_ms
+
+    def read_durations_ms(self) -> np.ndarray:
+        """The same, from the files."""
         found = []
         for profile in self.rounds:
             path = profile_path(self.directory / PROFILES, self.cell, profile.round, self.batch_size)
@@ -122,8 +132,16 @@ def confirmation_rounds(directory: Path) -> dict[tuple[Cell, int], list[int]]:
     """Which rounds confirm which combination, as the confirming jobs wrote it."""
     found: dict[tuple[Cell, int], list[int]] = {}
     for path in sorted((directory / CONFIRMATIONS).glob("*.json")):
-        for entry in read_json(path)["contenders"]:
-            found[Cell(**entry["cell"]), entry["batch_size"]] = entry["rounds"]
+        try:
+            told = {
+                (Cell(**entry["cell"]), entry["batch_size"]): [int(round) for round in entry["rounds"]]
+                for entry in read_json(path)["contenders"]
+            }
+        except (RecordError, KeyError, TypeError, ValueError) as error:
+            # The rounds are there, but nobody says which they are: first looks speak, and say so.
+            print(f"{path}: names no confirming rounds ({error})", file=sys.stderr)
+            continue
+        found |= told
     return found
 
 
@@ -192,7 +210,7 @@ def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> di
 def estimate_of(row: Row, spread: Spread) -> Estimate | None:
     """The row's pace with both sizes of doubt; None where a round has none: no rate held in it."""
     paces = [profile.pace_ms for profile in row.rounds]
-    within = [profile.details["median_standard_error"] for profile in row.rounds]
+    within = [profile.details.get("median_standard_error") or 0.0 for profile in row.rounds]
     known = [pace for pace in paces if pace]
     return estimate(known, within, spread) if len(known) == len(paces) else None
 
@@ -234,7 +252,7 @@ def figures_of(
     for name in SUMMED:
         line[name] = sum(profile.metrics.get(name) or 0 for profile in row.rounds)
     line["peak_memory_mb"] = max(profile.metrics.get("peak_memory_mb") or 0 for profile in row.rounds) or None
-    line["throughput_samples_per_s"] = mean([p.metrics["throughput_samples_per_s"] for p in row.rounds])
+    line["throughput_samples_per_s"] = mean([p.metrics.get("throughput_samples_per_s") for p in row.rounds])
     line |= latency_of(row)
     throughput = line["throughput_samples_per_s"]
     if throughput and row.estimate:
@@ -273,7 +291,9 @@ def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> di
     found = {}
     for device in dict.fromkeys(combination["device"] for combination in plan["combinations"]):
         try:
-            found[device] = read_json(Path(directory) / inventory_file(device))
+            data = read_json(Path(directory) / inventory_file(device))
+            require_inventory(data)
+            found[device] = data
         except RecordError as error:
             found[device] = {"device": device, "status": "unavailable", "reason": str(error)}
     return found

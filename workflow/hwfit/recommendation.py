@@ -44,6 +44,10 @@ def recommend(
     shared = [
         decide_shared(name, models, groups, wishes, memory_mb) for name, models in wanted.share_device.items()
     ]
+    if plan["study"]["config"]["measurement"]["confirm_rounds"]:
+        for decision in decisions:
+            if decision.chosen and not decision.chosen.row.confirmed:
+                decision.summary += " Not confirmed in fresh rounds."
     table["verdict"] = [candidate.verdict for candidate in candidates]
     table["reason"] = [candidate.reason for candidate in candidates]
     counts = Counter(row.status for row in rows)

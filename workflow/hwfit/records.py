@@ -107,6 +107,19 @@ METRICS = tuple(
 )
 
 
+# Metrics that may lie below 0.
+SIGNED_METRICS = ("accuracy_drop", "perplexity_increase")
+
+# What the fields of a profile are, and that in words.
+KINDS: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("model", "device", "runtime", "optimization", "scenario", "status"), (str, "text")),
+    **dict.fromkeys(("reason", "started_at"), (str, "text")),
+    **dict.fromkeys(("batch_size", "round", "attempts"), (int, "a whole number")),
+    **dict.fromkeys(("metrics", "fingerprints", "context", "details"), (dict, "a mapping")),
+    "flags": (list, "a list"),
+}
+
+
 class RecordError(ValueError):
     """A record that cannot be trusted: missing, cut short, of another version, or edited."""
 
@@ -210,22 +223,60 @@ class Profile:
         ]
         if missing:
             raise RecordError(f"lacks {', '.join(missing)}")
-        if data["status"] not in STATUSES:
-            raise RecordError(f"status is {data['status']!r}, allowed: {', '.join(STATUSES)}")
-        metrics = data.get("metrics", {})
-        if not isinstance(metrics, Mapping):
-            raise RecordError("metrics is not a mapping")
-        for name, value in metrics.items():
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (is_number and math.isfinite(value)):
-                raise RecordError(f"metrics.{name} is {value!r}, not a finite number")
-        if data["status"] == "ok" and not (metrics.get("latency_p50_ms") or 0) > 0:
-            raise RecordError("status is ok, but metrics.latency_p50_ms is not a positive number")
+        require_profile(data)
         try:
             values = {name: value for name, value in data.items() if name in known}
             return cls(**values | {"flags": [Flag(**flag) for flag in data.get("flags", [])]})
         except TypeError as error:
             raise RecordError(str(error)) from error
+
+
+def require_profile(data: Mapping[str, Any]) -> None:
+    """Raises RecordError where a field is not what it should be, or a figure is none."""
+    for name, (kind, words) in KINDS.items():
+        if name in data and (not isinstance(data[name], kind) or isinstance(data[name], bool)):
+            raise RecordError(f"{name} is {data[name]!r}, not {words}")
+    if data["status"] not in STATUSES:
+        raise RecordError(f"status is {data['status']!r}, allowed: {', '.join(STATUSES)}")
+    metrics = data.get("metrics", {})
+    for name, value in metrics.items():
+        require_number(value, f"metrics.{name}", is_signed=name in SIGNED_METRICS)
+    if data["status"] == "ok" and not metrics.get("latency_p50_ms"):
+        raise RecordError("status is ok, but metrics.latency_p50_ms is not a positive number")
+    require_number(data.get("details", {}).get("median_standard_error"), "details.median_standard_error")
+    for flag in data.get("flags", []):
+        if not isinstance(flag, Mapping) or not isinstance(flag.get("code"), str):
+            raise RecordError(f"flags holds {flag!r}, not a flag with its code")
+        require_number(flag.get("value"), f"the value of the flag {flag['code']}", is_signed=True)
+
+
+def require_number(value: Any, name: str, is_signed: bool = False) -> None:
+    """Raises RecordError where a value is neither None nor a finite number, or below 0 though not signed."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise RecordError(f"{name} is {value!r}, not a finite number")
+    if value < 0 and not is_signed:
+        raise RecordError(f"{name} is {value!r}, below 0")
+
+
+def require_inventory(data: Any) -> None:
+    """Raises RecordError where an inventory does not hold together."""
+    if not isinstance(data, Mapping):
+        raise RecordError(f"not an inventory but a {type(data).__name__}")
+    for name, kind in (("runtimes", Mapping), ("peaks", Mapping), ("sensors", list), ("cpu_flags", list)):
+        if not isinstance(data.get(name, [] if kind is list else {}), kind):
+            raise RecordError(f"{name} is {data[name]!r}")
+    require_number(data.get("memory_mb"), "memory_mb")
+    for name, value in data.get("peaks", {}).items():
+        require_number(value, f"peaks.{name}")
+    for runtime, taken in data.get("runtimes", {}).items():
+        if not isinstance(taken, Mapping) or not isinstance(taken.get("reference_ms", []), list):
+            raise RecordError(f"runtimes.{runtime} is {taken!r}")
+        for value in taken.get("reference_ms", []):
+            require_number(value, f"runtimes.{runtime}.reference_ms")
+            if not value:
+                raise RecordError(f"runtimes.{runtime}.reference_ms holds {value!r}")
 
 
 def profile_path(root: Path | str, cell: Cell, round: int | str, batch_size: int) -> Path:

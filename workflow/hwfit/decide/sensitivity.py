@@ -49,12 +49,11 @@ def changes(
     objective: Objective,
     limits: Mapping[str, Bound],
 ) -> list[Change]:
-    """Of each limit that is a number, of prices where they count, and of the chosen row's quality."""
+    """Of each limit that is a number, of prices where they count, and of the chosen row's quality; the
+    candidates have their findings.
+    """
     rivals = [c for c in candidates if c.is_measured and not objective.missing(c)]
-    standing = {
-        id(c): {name for name, bound in limits.items() if check(c, name, bound).verdict != "met"}
-        for c in rivals
-    }
+    standing = {id(c): {f.limit for f in c.findings if f.verdict != "met"} for c in rivals}
     numbers = {name: bound for name, bound in limits.items() if not isinstance(bound, str)}
     found: list[Change | None] = []
     for name, bound in numbers.items():
