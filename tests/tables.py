@@ -192,16 +192,23 @@ def make_sensitivity(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         empty
         | {"kind": "limit", "name": "latency_p90_ms", "current": 100.0, "at": 12.5, "direction": "tighter"}
-        | {"unit": " ms", "then": row, "text": "With latency_p90_ms 12.5 ms another row would win."},
+        | {
+            "unit": " ms",
+            "then": row,
+            "text": "It holds down to 12.5 ms; beyond it another row wins.",
+        },
         empty
         | {"kind": "limit", "name": "min_fidelity", "current": 0.98, "at": 0.9999, "direction": "tighter"}
-        | {"text": "With min_fidelity 0.9999 nothing would fit."},
+        | {"text": "The answer holds up to 0.9999; beyond it nothing fits."},
         empty
         | {"kind": "price", "name": "gpu0", "current": 2.0, "at": 0.75, "direction": "cheaper"}
         | {"then": row, "text": "Were gpu0 cheaper, another row would win."},
         empty
         | {"kind": "quality", "name": "max_accuracy_drop", "current": 0.003, "at": 0.01, "direction": "lower"}
-        | {"text": "Were its accuracy lower by 0.7 points, it would break its limit."},
+        | {"text": "Its accuracy may fall by 0.7 points more before max_accuracy_drop (0.01) rejects it."},
+        empty
+        | {"kind": "limit", "name": "latency_p90_ms", "current": 100.0, "at": 120.4, "direction": "looser"}
+        | {"unit": " ms", "then": row, "text": "With latency_p90_ms at 120.4 ms another row would win."},
     ]
 
 
@@ -214,6 +221,7 @@ def make_set(recommendation: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "verdict": "chosen",
         "device": "cpu",
         "probability_best": 0.97,
+        "tied": [],
         "summary": "cpu serves all models within their limits.",
         "choices": choices,
         "others": [{"device": "gpu0", "reason": "no combination of minilm was measured on it"}],

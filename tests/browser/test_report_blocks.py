@@ -120,11 +120,11 @@ def test_changes_of_an_answer_fold_by_keyboard_and_sets_follow_the_models(full_r
     page = open_report(full_report())
     changes = page.locator(".card .changes").first
     assert changes.locator("> ul > li").count() == 3
-    assert "Were its accuracy lower" not in changes.inner_text()
+    assert "Its accuracy may fall" not in changes.inner_text()
     more = changes.locator("details summary")
     more.focus()
     page.keyboard.press("Enter")
-    assert "Were its accuracy lower" in changes.inner_text()
+    assert "Its accuracy may fall" in changes.inner_text()
     fold = changes.locator("> summary")
     fold.focus()
     page.keyboard.press("Enter")

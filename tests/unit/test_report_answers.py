@@ -12,7 +12,6 @@ from hwfit.report import LANGUAGES, page, write_report
 from hwfit.report.answers import limits_for, readable
 from hwfit.report.goals import goal, limit
 from hwfit.report.language import Language
-from hwfit.report.numbers import MISSING
 from hwfit.report.table import DERIVED, prepare
 from tables import (
     make_inventories,
@@ -75,7 +74,7 @@ def test_a_limit_relative_to_another_row_is_told_as_such(language):
 def test_a_model_with_limits_of_its_own_says_so_in_its_card(tmp_path):
     own = {"latency_p90_ms": 20.0, "min_fidelity": "99% of baseline"}
     text = text_of(tmp_path / "page.html", recommendation_with(constraints=own, objective="latency"))
-    assert "Sought: the lowest latency; limits: p90 latency ≤ 20.0 ms, fidelity ≥ 99% of baseline." in text
+    assert "Sought: the lowest latency; limits: p90 latency ≤ 20 ms, fidelity ≥ 99% of baseline." in text
     same = make_recommendation(make_table())
     for entry in same["models"]:
         entry |= {"objective": same["objective"], "weights": None, "constraints": same["constraints"]}
@@ -112,19 +111,20 @@ def test_what_would_change_the_answer_is_told_three_first(tmp_path):
     row = make_recommendation(table)["models"][0]["runner_up"]
     path = tmp_path / "page.html"
     text = text_of(path, recommendation_with(sensitivity=make_sensitivity(row)))
-    assert "With p90 latency ≤ 12.5 ms (now 100 ms): cpu · " in text
-    assert "With fidelity ≥ 99.99% (now 98%): nothing fits." in text
-    assert "If gpu0 cost $0.750 an hour or less (now $2.00): cpu · " in text
-    assert "One more" in text
-    assert "Were its accuracy lower by 0.7 points" in text
+    assert "It holds down to p90 latency ≤ 12.5 ms (now 100 ms); beyond that: cpu · " in text
+    assert "It holds up to fidelity ≥ 99.99% (now 98%); beyond that: nothing fits." in text
+    assert "If gpu0 cost less than $0.75 an hour (now $2): cpu · " in text
+    assert "2 more" in text
+    assert "Its accuracy may fall by 0.7 points more until it breaks accuracy drop ≤ 1 pt." in text
+    assert "With p90 latency ≤ 120.4 ms (now 100 ms): cpu · " in text, "no digit less: it holds from there"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_change_of_a_limit_that_was_not_set_names_no_old_one(tmp_path, language):
-    change = make_sensitivity({})[1] | {"current": None}
-    text = text_of(tmp_path / "page.html", recommendation_with(sensitivity=[change]), language)
-    assert "99.99%" in text
-    assert f"{MISSING}:" not in text
+def test_a_change_that_is_not_known_here_stands_as_the_decision_wrote_it(tmp_path, language):
+    for more in ({"current": None}, {"kind": "weather"}, {"direction": "sideways"}):
+        change = make_sensitivity({})[1] | more
+        text = text_of(tmp_path / "page.html", recommendation_with(sensitivity=[change]), language)
+        assert change["text"] in text
 
 
 # --- One device for several models ----------------------------------------------------------------------
@@ -137,6 +137,9 @@ def test_a_set_names_its_device_its_choices_and_why_no_other(tmp_path):
     assert "One device for several models" in text
     assert "cpu for all of them" in text
     assert "97% sure" in text
+    recommendation["sets"] = [make_set(recommendation, tied=["gpu1", "gpu2"])]
+    text = text_of(tmp_path / "page.html", recommendation)
+    assert "It cannot be told apart from gpu1, gpu2." in text
     assert "gpu0: no combination of minilm was measured on it" in text
 
 

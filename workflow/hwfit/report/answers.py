@@ -20,8 +20,8 @@ def readable(recommendation: Any, is_set: bool = False) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     for name, value in recommendation.items():
-        # The models of a set are names; those of the recommendation are its entries.
-        if name == "models" and is_set:
+        # The models of a set are names, and so are the devices that it is tied with; elsewhere they are entries.
+        if is_set and name in ("models", "tied"):
             found[name] = [str(each) for each in value] if isinstance(value, list) else []
         elif name in LISTS_OF_MAPPINGS:
             entries = value if isinstance(value, list) else []

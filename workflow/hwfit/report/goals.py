@@ -12,11 +12,8 @@ from hwfit.report import numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
 
-WRITERS = {
-    "max_accuracy_drop": numbers.points,
-    "max_perplexity_increase": numbers.share,
-    "min_fidelity": numbers.share,
-}
+# Limits that are shares, and are told in percent or points.
+SHARES = ("max_accuracy_drop", "max_perplexity_increase", "min_fidelity")
 RELATIVE = re.compile(r"([\d.]+%) of (.+)")
 
 
@@ -87,5 +84,5 @@ def limit_value(name: str, value: Any, words: Language) -> Markup:
     if number(value) is None:
         of = RELATIVE.fullmatch(str(value).strip())
         return words("limit_is.share", share=of[1], of=of[2]) if of else Markup("{}").format(value)
-    shown = WRITERS.get(name, numbers.figure)(value)
+    shown = numbers.exact(100 * float(value) if name in SHARES else value)
     return words(f"limits.{name}", value=shown) if words.find("limits", name) else Markup("{}").format(shown)

@@ -23,6 +23,7 @@ class SetCard:
     badge: str
     headline: Markup
     summary: Markup | None
+    tied: Markup | None
     choices: list[tuple[str, Markup]]
     others: list[tuple[str, Markup]]
 
@@ -48,6 +49,7 @@ def set_card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], words:
         badge=badge,
         headline=words("sets.headline", device=device) if is_chosen else words("sets.none"),
         summary=as_written(entry["summary"]) if entry.get("summary") else None,
+        tied=words("sets.tied", devices=words.listing(entry["tied"])) if entry.get("tied") else None,
         choices=[
             (choice_name(row, words, len(scenarios) > 1), line(row, objective, words))
             for row in entry.get("choices") or []

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from hwfit.report import numbers
 from hwfit.report.answers import limits_for
-from hwfit.report.goals import asked_of, goal, limit, limit_value, objectives_of
+from hwfit.report.goals import SHARES, asked_of, goal, limit, limit_value, objectives_of
 from hwfit.report.language import Language
 from hwfit.report.numbers import MISSING, number
 from hwfit.report.table import HIGHER_IS_BETTER, LOWER_IS_BETTER
@@ -228,21 +228,27 @@ def missed(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
 
 
 def change(entry: Mapping[str, Any], objective: str, words: Language) -> Markup:
-    """What another limit or price would make of the answer: the row that would win, or that none would."""
-    kind, name, at = (entry.get(key) for key in ("kind", "name", "at"))
-    now = entry.get("current")
-    if number(at) is None or kind not in ("limit", "price"):
+    """What may move until the answer changes, and what then: the row that would win, or that none would.
+
+    What is told in another way than it is known here stands as the decision wrote it.
+    """
+    kind, direction, name = (str(entry.get(key)) for key in ("kind", "direction", "name"))
+    at, now = number(entry.get("at")), number(entry.get("current"))
+    if at is None or now is None:
         return as_written(entry.get("text") or "")
     then = entry.get("then")
     row = line(then, objective, words) if then else words("change.none")
-    if kind == "limit":
-        key = "change.limit" if number(now) is not None else "change.new_limit"
-        old = limit_value(str(name), now, words)
-        return words(key, limit=limit(str(name), at, words), old=old, row=row)
-    key = "change.price" if number(now) is not None else "change.new_price"
-    direction = words("change.cheaper" if entry.get("direction") == "cheaper" else "change.dearer")
-    prices = {"price": numbers.figure(at), "old": numbers.figure(now)}
-    return words(key, device=name, direction=direction, row=row, **prices)
+    if kind == "limit" and direction in ("looser", "tighter"):
+        key = "tighter_least" if direction == "tighter" and name.startswith("min_") else direction
+        old = limit_value(name, now, words)
+        return words(f"change.{key}", limit=limit(name, at, words), old=old, row=row)
+    if kind == "price" and direction in ("cheaper", "dearer"):
+        price = numbers.exact(float(f"{at:.4g}"))
+        return words(f"change.{direction}", device=name, price=price, old=numbers.exact(now), row=row)
+    if kind == "quality" and name in SHARES:
+        room = numbers.exact(float(f"{100 * abs(at - now):.3g}"))
+        return words(f"change.{name}", room=room, limit=limit(name, at, words))
+    return as_written(entry.get("text") or "")
 
 
 def as_written(sentence: Any) -> Markup:
