@@ -78,7 +78,7 @@ def test_energy_and_cost_are_drawn_where_they_are_known_and_name_their_source(
     wait_for_charts(page, "efficientnet-lite0")
     block = page.locator("#block-price")
     assert "Energy is that of rapl:intel-rapl:0 (package)." in block.inner_text()
-    assert "cpu $2.00 an hour" in block.inner_text()
+    assert "cpu $2 an hour" in block.inner_text()
     page = open_report(report_file())
     wait_for_charts(page, "efficientnet-lite0")
     assert page.locator("#block-price").is_hidden()
@@ -142,6 +142,21 @@ def test_limits_are_those_of_the_question_shown(full_report, open_report):
     page.select_option("#chart-question", "lenet-5")
     wait_for_charts(page, "lenet-5")
     until(page, lambda: rules.count() == 1)
+
+
+def test_what_is_provisional_is_not_called_chosen_in_the_charts(report_file, open_report):
+    def doubt(recommendation: Any) -> None:
+        for entry in recommendation["models"]:
+            entry["verdict"] = "provisional"
+
+    table = make_table(models=("lenet-5",))
+    answered = table.copy()
+    table.loc[table["verdict"] == "chosen", "verdict"] = "unproven"
+    page = open_report(report_file("provisional", table, change=doubt, answered=answered))
+    wait_for_charts(page, "lenet-5")
+    text = page.locator("#chart-pareto svg").text_content()
+    assert "provisional" in text
+    assert "chosen" not in text
 
 
 def test_everything_can_be_reached_by_keyboard(report_file, open_report):

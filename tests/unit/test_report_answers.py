@@ -119,6 +119,14 @@ def test_what_would_change_the_answer_is_told_three_first(tmp_path):
     assert "With p90 latency ≤ 120.4 ms (now 100 ms): cpu · " in text, "no digit less: it holds from there"
 
 
+@pytest.mark.parametrize(("name", "at"), [("max_accuracy_drop", 0.0), ("min_fidelity", 1.0)])
+def test_an_answer_that_holds_as_far_as_a_limit_goes_is_no_change(tmp_path, name, at):
+    change = make_sensitivity({})[1] | {"name": name, "at": at}
+    assert "What would change" not in text_of(
+        tmp_path / "page.html", recommendation_with(sensitivity=[change])
+    )
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_change_that_is_not_known_here_stands_as_the_decision_wrote_it(tmp_path, language):
     for more in ({"current": None}, {"kind": "weather"}, {"direction": "sideways"}):

@@ -20,7 +20,7 @@ def readable(recommendation: Any, is_set: bool = False) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     for name, value in recommendation.items():
-        # The models of a set are names, and so are the devices that it is tied with; elsewhere they are entries.
+        # Of a set, these are names: its models, and the devices that it is tied with.
         if is_set and name in ("models", "tied"):
             found[name] = [str(each) for each in value] if isinstance(value, list) else []
         elif name in LISTS_OF_MAPPINGS:

@@ -6,6 +6,7 @@ means the runtime and shape the optimization; the filter bar of the page is thei
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -149,8 +150,12 @@ class Drawing:
             opacity=1,
             tooltip=TIP,
         )
-        label = base.transform_filter("datum.standing == 'pick'").mark_text(
-            dy=-19, fontSize=12, fontWeight=600, color="var(--ink)", text=str(self.words("charts.pick"))
+        said = {name: json.dumps(str(self.words(f"charts.{name}"))) for name in ("pick", "provisional")}
+        label = (
+            base.transform_filter("datum.standing == 'pick'")
+            .transform_calculate(pick=f"datum.verdict == 'unproven' ? {said['provisional']} : {said['pick']}")
+            .mark_text(dy=-19, fontSize=12, fontWeight=600, color="var(--ink)")
+            .encode(text="pick:N")
         )
         return outside.encode(**coloured) + inside.encode(**coloured) + ring + label
 

@@ -232,7 +232,7 @@ def prices(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> str:
         entry = devices.get(device)
         price = number(entry.get("price_per_hour")) if isinstance(entry, Mapping) else None
         if price is not None:
-            known.append(words("prices.device", device=device, price=numbers.figure(price)))
+            known.append(words("prices.device", device=device, price=numbers.exact(price)))
     return words("prices.all", prices=words.listing(known)) if known else ""
 
 

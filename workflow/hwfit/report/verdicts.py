@@ -103,7 +103,9 @@ def card(
         sentences=sentences,
         # What all are asked for stands once, above the cards.
         goal=own_goal if own_goal != goal(recommendation, words) else None,
-        changes=[change(each, objective, words) for each in entry.get("sensitivity") or []],
+        changes=[
+            change(each, objective, words) for each in entry.get("sensitivity") or [] if not is_final(each)
+        ],
         others=others,
         others_title=title,
         evidence=entry.get("limits") or [] if verdict != "none" else [],
@@ -225,6 +227,14 @@ def missed(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
     if text(row.get("reason")):
         shown += Markup(": {}").format(as_written(row["reason"]))
     return shown
+
+
+def is_final(entry: Mapping[str, Any]) -> bool:
+    """Whether a change says that an answer holds as far as its limit can go at all: nothing changes there."""
+    if (entry.get("kind"), entry.get("direction")) != ("limit", "tighter"):
+        return False
+    at, name = number(entry.get("at")), entry.get("name")
+    return at is not None and ((name == "min_fidelity" and at >= 1) or (name in SHARES and at <= 0))
 
 
 def change(entry: Mapping[str, Any], objective: str, words: Language) -> Markup:
