@@ -186,6 +186,48 @@ def make_verdict(rows: pd.DataFrame, **changes: Any) -> dict[str, Any]:
     return entry | changes
 
 
+def make_sensitivity(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """One change of each kind, and a limit under which nothing fits."""
+    empty: dict[str, Any] = {"unit": "", "then": None}
+    return [
+        empty
+        | {"kind": "limit", "name": "latency_p90_ms", "current": 100.0, "at": 12.5, "direction": "tighter"}
+        | {
+            "unit": " ms",
+            "then": row,
+            "text": "It holds down to 12.5 ms; beyond it another row wins.",
+        },
+        empty
+        | {"kind": "limit", "name": "min_fidelity", "current": 0.98, "at": 0.9999, "direction": "tighter"}
+        | {"text": "The answer holds up to 0.9999; beyond it nothing fits."},
+        empty
+        | {"kind": "price", "name": "gpu0", "current": 2.0, "at": 0.75, "direction": "cheaper"}
+        | {"then": row, "text": "Were gpu0 cheaper, another row would win."},
+        empty
+        | {"kind": "quality", "name": "max_accuracy_drop", "current": 0.003, "at": 0.01, "direction": "lower"}
+        | {"text": "Its accuracy may fall by 0.7 points more before max_accuracy_drop (0.01) rejects it."},
+        empty
+        | {"kind": "limit", "name": "latency_p90_ms", "current": 100.0, "at": 120.4, "direction": "looser"}
+        | {"unit": " ms", "then": row, "text": "With latency_p90_ms at 120.4 ms another row would win."},
+    ]
+
+
+def make_set(recommendation: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A set of all models of a recommendation, on the device of their choices."""
+    choices = [entry["chosen"] for entry in recommendation["models"] if entry["chosen"]]
+    return {
+        "name": "edge-box",
+        "models": [entry["model"] for entry in recommendation["models"]],
+        "verdict": "chosen",
+        "device": "cpu",
+        "probability_best": 0.97,
+        "tied": [],
+        "summary": "cpu serves all models within their limits.",
+        "choices": choices,
+        "others": [{"device": "gpu0", "reason": "no combination of minilm was measured on it"}],
+    } | changes
+
+
 def make_inventories() -> dict[str, dict[str, Any]]:
     """One device that is there, without a power sensor, and one that is not."""
     return {
@@ -208,6 +250,36 @@ def make_inventories() -> dict[str, dict[str, Any]]:
         },
         "gpu0": {"status": "unavailable", "reason": "no NVIDIA driver: nvidia-smi is not on the PATH"},
     }
+
+
+def make_environments() -> dict[str, dict[str, Any]]:
+    """An environment that was built, and one that was not."""
+    packages = {"numpy": "2.4.6", "torch": "2.13.0", "typing_extensions": "4.16.0"}
+    return {
+        "torch-cpu": {"status": "ok", "reason": "", "python_version": "3.11.7", "packages": packages},
+        "torch-cuda": {"status": "unavailable", "reason": "no NVIDIA driver", "packages": {}},
+    }
+
+
+def make_contexts() -> dict[str, dict[str, dict[str, int]]]:
+    """Two runtimes with different numbers of threads, one of which saw its driver change."""
+    same = {"host": {"node7": 36}, "kernel": {"6.1.0": 36}}
+    return {
+        "cpu · torch": same | {"threads": {"intra 2, inter 1": 36}, "driver": {"6.1.0": 30, "6.1.1": 6}},
+        "cpu · tensorflow": same | {"threads": {"intra 2": 36}, "driver": {"6.1.0": 36}},
+    }
+
+
+def with_energy_and_cost(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with energy by a sensor, and the cost of a device of two dollars an hour."""
+    measured = table["throughput_samples_per_s"].notna()
+    rate = table["throughput_samples_per_s"]
+    return table.assign(
+        power_w=np.where(measured, 65.0, np.nan),
+        energy_j_per_sample=65.0 / rate,
+        energy_source=np.where(measured, "rapl:intel-rapl:0 (package)", None),
+        cost_usd_per_million=2.0 / 3600 / rate * 1e6,
+    )
 
 
 def make_plan() -> dict[str, Any]:

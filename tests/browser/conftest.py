@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from hwfit.report import write_report
-from tables import as_csv_reads_it, make_inventories, make_plan, make_recommendation, make_table
+from tables import (
+    as_csv_reads_it,
+    make_contexts,
+    make_environments,
+    make_inventories,
+    make_plan,
+    make_recommendation,
+    make_table,
+)
 
 QUIET = [
     "--no-sandbox",
@@ -83,12 +91,31 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     """Writes a report of a table as it comes from combinations.csv."""
     directory = tmp_path_factory.mktemp("reports")
 
-    def write(name: str = "default", table: Any = None, language: str = "en", **recommendation: Any) -> Path:
+    def write(
+        name: str = "default",
+        table: Any = None,
+        language: str = "en",
+        plan: Any = None,
+        change: Callable[[Any], None] = lambda recommendation: None,
+        answered: Any = None,
+        **recommendation: Any,
+    ) -> Path:
         path = directory / f"{name}.html"
         if not path.exists():
             read = as_csv_reads_it(make_table() if table is None else table, directory / f"{name}.csv")
-            recommended = make_recommendation(read, **recommendation)
-            write_report(read, recommended, make_inventories(), make_plan(), path, language=language)
+            recommended = make_recommendation(read if answered is None else answered, **recommendation)
+            change(recommended)
+            write_report(
+                read,
+                recommended,
+                make_inventories(),
+                plan or make_plan(),
+                path,
+                language,
+                environments=make_environments(),
+                contexts=make_contexts(),
+                downloads=("combinations.csv", "recommendation.json", "measurements.zip"),
+            )
         return path
 
     return write

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -12,35 +11,11 @@ import pytest
 
 from hwfit.records import COLUMNS
 from hwfit.report.numbers import MISSING
+from pages import column, marks, until, wait_for_charts
 from tables import make_row, make_table, make_verdict
 
 EVIL = "<img src=x onerror=alert(1)>"
-CHARTS = ("pareto", "throughput", "latency", "speedup", "lost", "accuracy", "fidelity")
-
-
-def marks(page: Any, chart: str) -> int:
-    """How many points a chart shows."""
-    return page.locator(f"#chart-{chart} svg .mark-symbol path").count()
-
-
-def until(page: Any, condition: Callable[[], bool]) -> None:
-    """Waits from outside: the page's policy lets nobody evaluate a condition within it."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        page.wait_for_timeout(30)
-
-
-def wait_for_charts(page: Any, model: str) -> None:
-    """Until the charts show a model; they are drawn after all else is ready."""
-    until(page, lambda: page.evaluate("document.documentElement.dataset.drawn") == model)
-
-
-def column(page: Any, name: str) -> list[str]:
-    """The displayed cells of a column of the table's current page, by its heading."""
-    headings = [text.strip() for text in page.locator("#rows thead th").all_inner_texts()]
-    cells = page.locator(f"#rows tbody tr > :nth-child({headings.index(name) + 1})")
-    return [text.strip() for text in cells.all_inner_texts()]
+CHARTS = ("pareto", "throughput", "latency", "speedup", "lost", "accuracy", "fidelity", "roofline")
 
 
 def is_sorted(cells: list[str], is_descending: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,32 @@ def test_a_second_run_changes_nothing(swept):
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
+def test_the_archive_beside_the_report_holds_every_record_with_its_samples(swept):
+    results = swept.directory / "results"
+    wanted = {path.relative_to(results).as_posix() for path in results.glob("profiles/**/bs*.*")}
+    with zipfile.ZipFile(swept.directory / "reports" / "measurements.zip") as archive:
+        held = set(archive.namelist())
+        order = pd.read_csv(archive.open("order.csv"))
+    assert wanted <= held
+    assert any(name.startswith("attempts/cpu/torch/") for name in held)
+    assert order["started_at"].is_monotonic_increasing
+    assert set(order["role"]) == {"first look", "confirmation"}
+
+
+def test_another_language_writes_the_page_anew_and_nothing_else_but_its_log(swept):
+    report = swept.directory / "reports" / "hardware-selection.html"
+    before = {p: p.stat().st_mtime_ns for p in (swept.directory / "results").rglob("*.json")}
+    swept.configure({"report": {"language": "zh"}})
+    said = swept.run()
+    assert "硬件选型" in report.read_text()
+    assert set(re.findall(r"^(?:local)?rule (\w+):", said, re.MULTILINE)) == {"write_report", "track", "all"}
+    changed = {p.name for p, time in before.items() if p.stat().st_mtime_ns != time}
+    assert changed <= {"tracking.json"}
+    swept.configure({})
+    swept.run()
+    assert "Hardware selection" in report.read_text()
+
+
 def test_measuring_jobs_overlap_with_no_other_job(swept):
     """The canary for `threads`, in Snakemake's own bookkeeping: on two cores jobs of one would overlap."""
     spans = {}
@@ -113,9 +140,13 @@ def test_the_launch_code_runs_as_it_stands(swept):
 def test_snakemakes_own_report_holds_ours(swept):
     swept.run("--report", "report.zip")
     with zipfile.ZipFile(swept.directory / "report.zip") as archive:
-        pages = [name for name in archive.namelist() if name.endswith("hardware-selection.html")]
+        names = archive.namelist()
+        pages = [name for name in names if name.endswith("hardware-selection.html")]
         assert pages
         assert b"lenet-300-100" in archive.read(pages[0])
+        whole = b"".join(archive.read(name) for name in names if name.endswith((".js", "report.html")))
+    for caption in (ROOT / "workflow" / "report").glob("*.rst"):
+        assert caption.read_text().split(".")[0].split(":")[0].encode() in whole, caption.name
 
 
 def test_bad_config_stops_before_any_job_and_touches_nothing(swept):

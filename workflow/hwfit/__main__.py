@@ -40,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     decide.add_argument("--table", type=Path, required=True)
     decide.add_argument("--recommendation", type=Path, required=True)
 
+    archive = commands.add_parser("archive", help="put every record and its samples into one file")
+    archive.add_argument("--plan", type=Path, required=True)
+    archive.add_argument("--output", type=Path, required=True)
+
     report = commands.add_parser("report", help="write the report")
     track = commands.add_parser("track", help="log the sweep to MLflow")
     for command in (report, track):
@@ -47,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--table", type=Path, required=True)
         command.add_argument("--recommendation", type=Path, required=True)
         command.add_argument("--output", type=Path, required=True)
+    report.add_argument("--measurements", type=Path, help="the archive that the report points to")
+    report.add_argument("--language", default="en", choices=("en", "zh"))
     track.add_argument("--report", type=Path, required=True)
 
     pipeline = commands.add_parser("pipeline", help="say whether to cut a model in two, from layer times")
@@ -147,7 +153,7 @@ def run_decide(asked: argparse.Namespace) -> int:
 
 
 def read_results(asked: argparse.Namespace) -> dict[str, Any]:
-    """What the report and MLflow are made from."""
+    """What MLflow is told."""
     import pandas as pd
 
     from hwfit.collect import read_inventories
@@ -160,10 +166,26 @@ def read_results(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def run_archive(asked: argparse.Namespace) -> int:
+    from hwfit.archive import write_archive
+
+    print(f"{write_archive(read_json(asked.plan), asked.output)} records")
+    return 0
+
+
 def run_report(asked: argparse.Namespace) -> int:
     from hwfit.report import write_report
+    from hwfit.report.inputs import read_inputs
 
-    write_report(recommendation=read_json(asked.recommendation), path=asked.output, **read_results(asked))
+    found = read_inputs(asked.plan, asked.table, asked.recommendation)
+    for problem in found["problems"]:
+        print(problem, file=sys.stderr)
+    beside = [
+        path.name
+        for path in (asked.table, asked.recommendation, asked.measurements)
+        if path and path.parent.resolve() == asked.output.parent.resolve()
+    ]
+    write_report(path=asked.output, language=asked.language, downloads=beside, **found)
     return 0
 
 
@@ -234,6 +256,7 @@ COMMANDS = {
     "nominate": run_nominate,
     "confirm": run_confirm,
     "decide": run_decide,
+    "archive": run_archive,
     "pipeline": run_pipeline,
     "report": run_report,
     "track": run_track,

@@ -341,8 +341,11 @@ class Plan:
         ]
 
     def public_study(self) -> str:
-        """The study as JSON, without the credentials that a tracking URI may hold."""
+        """The study as JSON, without the credentials that a tracking URI may hold, and without what concerns
+        the report alone: a page in another language is no other plan.
+        """
         data = self.study.model_dump(mode="json", by_alias=True)
+        del data["config"]["report"]
         data["config"]["tracking"]["uri"] = mask_credentials(data["config"]["tracking"]["uri"])
         return json.dumps(data)
 

@@ -337,6 +337,15 @@ class Tracking(Section):
     ] = Field(default="hwfit", description="MLflow experiment that the runs go to")
 
 
+class Report(Section):
+    """How the report is written."""
+
+    language: Literal["en", "zh"] = Field(
+        default="en",
+        description="of the page; en: English, zh: Chinese; what the decision says is English",
+    )
+
+
 MatrixOrList = Annotated[
     Annotated[Matrix, Tag("mapping")] | Annotated[list[Matrix], Field(min_length=1), Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list) else "mapping"),
@@ -356,6 +365,7 @@ class Config(Section):
         description="where a runtime's Python comes from: venv, built from envs/*.txt; conda, from "
         "envs/*.yaml with --sdm conda; host, the Python that runs Snakemake",
     )
+    report: Report = Field(default=Report(), description="how the report is written")
 
     @property
     def matrices(self) -> list[Matrix]:

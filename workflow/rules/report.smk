@@ -29,11 +29,29 @@ rule decide:
         " --recommendation {output.recommendation:q} > {log:q} 2>&1"
 
 
+rule archive_measurements:
+    input:
+        plan="results/plan.json",
+        profiles=plan.first_looks(),
+        confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.devices],
+    output:
+        # Not in Snakemake's own report: every sample of a large sweep would be inside it.
+        "reports/measurements.zip",
+    log:
+        "logs/archive.log",
+    conda:
+        CONTROL_YAML
+    shell:
+        '"$HWFIT_PYTHON" -m hwfit archive --plan {input.plan:q} --output {output:q} > {log:q} 2>&1'
+
+
 rule write_report:
     input:
         plan="results/plan.json",
         table="reports/combinations.csv",
         recommendation="reports/recommendation.json",
+        measurements="reports/measurements.zip",
     output:
         report(
             "reports/hardware-selection.html",
@@ -41,13 +59,16 @@ rule write_report:
             category="Report",
             labels={"file": "hardware selection"},
         ),
+    params:
+        language=study.config.report.language,
     log:
         "logs/report.log",
     conda:
         CONTROL_YAML
     shell:
         '"$HWFIT_PYTHON" -m hwfit report --plan {input.plan:q} --table {input.table:q}'
-        " --recommendation {input.recommendation:q} --output {output:q} > {log:q} 2>&1"
+        " --recommendation {input.recommendation:q} --measurements {input.measurements:q}"
+        " --language {params.language} --output {output:q} > {log:q} 2>&1"
 
 
 rule track:

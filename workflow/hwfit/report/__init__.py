@@ -1,21 +1,24 @@
 """The hardware-selection report: one HTML file that answers, says how surely, and shows why not the others.
 
-`table.py` prepares the rows, `verdicts.py` and `findings.py` put them into words, `charts.py` describes
-the charts, `page.py` puts all of it into one file that needs no network. What a reader sees is text in
+`inputs.py` reads what a run left behind, `table.py` prepares the rows, `verdicts.py`, `sets.py`,
+`findings.py`, `splits.py`, `bounds.py` and `provenance.py` put them into words, `charts.py` describes the
+charts, `page.py` puts all of it into one file that needs no network. What a reader sees is text in
 `text/<language>.yaml`, `report.html`, `report.css` and `report.js`; nothing of it is in Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hwfit.records import write_bytes
+from hwfit.report.answers import readable
 from hwfit.report.language import LANGUAGES, Language
-from hwfit.report.page import render
+from hwfit.report.page import Surroundings, render
+from hwfit.report.provenance import Contexts
 from hwfit.report.table import prepare
 
 __all__ = ["LANGUAGES", "write_report"]
@@ -28,6 +31,11 @@ def write_report(
     plan: Mapping[str, Any],
     path: Path | str,
     language: str = "en",
+    *,
+    environments: Mapping[str, Any] | None = None,
+    contexts: Contexts | None = None,
+    downloads: Sequence[str] = (),
+    problems: Sequence[str] = (),
 ) -> None:
     """Write the report, atomically. The same input gives the same bytes.
 
@@ -39,11 +47,17 @@ def write_report(
     plan : {"config": the resolved config, …}
     path : the HTML file
     language : one of `LANGUAGES`
+    environments : what is known of each environment that a runtime ran in, by its name
+    contexts : the conditions that the rows were measured under, see `provenance.count_facts`
+    downloads : names of files that lie beside the report
+    problems : what could not be read of the files that the rest comes from
 
     Raises
     ------
     ValueError : the language is not one of `LANGUAGES`
     """
     words = Language(language)
-    rows = prepare(table, recommendation)
-    write_bytes(path, render(rows, recommendation, inventories, plan, words).encode())
+    answers = readable(recommendation)
+    rows = prepare(table, answers)
+    around = Surroundings(inventories, plan, environments or {}, contexts or {}, downloads, problems)
+    write_bytes(path, render(rows, answers, around, words).encode())

@@ -6,6 +6,7 @@ means the runtime and shape the optimization; the filter bar of the page is thei
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,6 @@ import pandas as pd
 
 from hwfit.report import numbers
 from hwfit.report.language import Language
-from hwfit.report.numbers import number
 from hwfit.report.table import BASELINE, values_of
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
@@ -34,6 +34,8 @@ TALL, LOW = 380, 270
 # The charts of effects grow with their rows: an optimization and runtime each.
 ROW_HEIGHT = 22
 ROWS, ONE_ROW = alt.NamedData("rows"), alt.InlineData([{}])
+# The corners of the devices' roofs, which the browser finds for the rows it shows.
+ROOFS = alt.NamedData("roofs")
 TIP = alt.ExprRef("datum.tip")
 # A chart, and for the ticks of each of its axes the columns that `report.js` makes them from.
 Drawn = tuple[alt.LayerChart, dict[str, Any]]
@@ -50,9 +52,9 @@ def marks(rows: pd.DataFrame) -> dict[str, dict[str, str]]:
     }
 
 
-def build(rows: pd.DataFrame, limits: Mapping[str, Any], words: Language) -> dict[str, dict[str, Any]]:
+def build(rows: pd.DataFrame, words: Language) -> dict[str, dict[str, Any]]:
     """A Vega-Lite specification for each chart of the page."""
-    draw = Drawing(rows, limits, words)
+    draw = Drawing(rows, words)
     charts: dict[str, Drawn | Grown] = {
         "pareto": draw.pareto(),
         "throughput": draw.curve(
@@ -63,6 +65,11 @@ def build(rows: pd.DataFrame, limits: Mapping[str, Any], words: Language) -> dic
         "lost": draw.lost(),
         "accuracy": draw.quality("accuracy"),
         "fidelity": draw.quality("fidelity"),
+        "roofline": draw.roofline(),
+        "energy": draw.price(
+            "throughput_samples_per_s", "energy_j_per_sample", "limit_max_energy_j_per_sample"
+        ),
+        "cost": draw.price("latency_p50_ms", "cost_usd_per_million", "limit_max_cost_usd_per_million"),
     }
     return {name: specification(*drawn) for name, drawn in charts.items()}
 
@@ -99,9 +106,8 @@ def specification(
 class Drawing:
     """The charts of one report: they share rows, scales and words."""
 
-    def __init__(self, rows: pd.DataFrame, limits: Mapping[str, Any], words: Language) -> None:
+    def __init__(self, rows: pd.DataFrame, words: Language) -> None:
         self.words = words
-        self.limits = limits
         known = marks(rows)
         colours, shapes = known["runtime"], known["optimization"]
         self.colour = alt.Color("runtime:N", legend=None).scale(
@@ -144,17 +150,22 @@ class Drawing:
             opacity=1,
             tooltip=TIP,
         )
-        label = base.transform_filter("datum.standing == 'pick'").mark_text(
-            dy=-19, fontSize=12, fontWeight=600, color="var(--ink)", text=str(self.words("charts.pick"))
+        said = {name: json.dumps(str(self.words(f"charts.{name}"))) for name in ("pick", "provisional")}
+        label = (
+            base.transform_filter("datum.standing == 'pick'")
+            .transform_calculate(pick=f"datum.verdict == 'unproven' ? {said['provisional']} : {said['pick']}")
+            .mark_text(dy=-19, fontSize=12, fontWeight=600, color="var(--ink)")
+            .encode(text="pick:N")
         )
         return outside.encode(**coloured) + inside.encode(**coloured) + ring + label
 
-    def limit(self, height: Any, data: Any = ONE_ROW, **position: Any) -> alt.Chart:
-        """A dashed line at a limit: at a constant, or at what the rows say."""
+    def limit(self, height: Any, column: str, axis: str) -> alt.Chart:
+        """A dashed line at the limit of the question shown, which its rows carry; none where none does."""
         return (
-            self.rows(height, data)
+            self.rows(height)
+            .transform_filter(f"isValid(datum.{column})")
             .mark_rule(strokeDash=[4, 4], stroke="var(--limit)", strokeWidth=1.2)
-            .encode(**position)
+            .encode(**{axis: f"max({column}):Q"})
         )
 
     def pareto(self) -> Drawn:
@@ -177,11 +188,9 @@ class Drawing:
             .mark_line(interpolate="step-after", stroke="var(--muted)", strokeWidth=1.5, opacity=0.75)
             .encode(order="latency_p50_ms:Q")
         )
-        layers = front + self.points(base)
-        limit = number(self.limits.get("latency_p50_ms"))
-        if limit is not None:
-            layers = self.limit(TALL, x=alt.datum(limit)) + layers
-        return layers, {"x_ticks": {"columns": [x]}, "y_ticks": {"columns": [y]}}
+        x_limit, y_limit = f"limit_{x}", f"limit_min_{y}"
+        layers = self.limit(TALL, x_limit, "x") + self.limit(TALL, y_limit, "y") + front + self.points(base)
+        return layers, {"x_ticks": {"columns": [x, x_limit]}, "y_ticks": {"columns": [y, y_limit]}}
 
     def curve(self, column: str, low: str, high: str) -> Drawn:
         """A figure over the batch size, a line a cell, each point with its 95% interval."""
@@ -239,7 +248,7 @@ class Drawing:
         title = str(self.words("charts.lost.axis"))
         x = self.axis(alt.X, "quality_lost", title, "format(datum.value, ',.2~f')", padding=14)
         points = base.mark_point(filled=True, opacity=0.8, tooltip=TIP).encode(x=x)
-        limit = self.limit(LOW, ROWS, x="max(quality_limit):Q")
+        limit = self.limit(LOW, "quality_limit", "x")
         ticks = {"columns": ["quality_lost", "quality_limit"], "include": [0], "linear": True}
         return points + limit, {"x_ticks": ticks}, ROW_HEIGHT
 
@@ -252,13 +261,39 @@ class Drawing:
             .transform_filter(f"isValid(datum.{column})")
             .encode(x=self.log(alt.X, x, self.title(x), padding=24), y=y)
         )
-        layers = self.points(base)
-        ticks: dict[str, Any] = {"columns": [column], "linear": True}
-        limit = number(self.limits.get("min_fidelity"))
-        if column == "accuracy":
-            layers += self.limit(LOW, ROWS, y="max(accuracy_limit):Q")
-            ticks["columns"].append("accuracy_limit")
-        elif limit is not None:
-            layers += self.limit(LOW, y=alt.datum(limit))
-            ticks["include"] = [limit]
+        limit = {"accuracy": "accuracy_limit", "fidelity": "limit_min_fidelity"}[column]
+        ticks = {"columns": [column, limit], "linear": True}
+        layers = self.points(base) + self.limit(LOW, limit, "y")
         return layers, {"x_ticks": {"columns": [x]}, "y_ticks": ticks}
+
+    def price(self, x: str, column: str, limit: str) -> Drawn:
+        """Energy or cost of the same work, against how fast it is done."""
+        base = (
+            self.rows(LOW)
+            .transform_filter(f"datum.{column} > 0")
+            .encode(
+                x=self.log(alt.X, x, self.title(x), padding=24), y=self.log(alt.Y, column, None, padding=16)
+            )
+        )
+        layers = self.points(base) + self.limit(LOW, limit, "y")
+        return layers, {"x_ticks": {"columns": [x]}, "y_ticks": {"columns": [column, limit]}}
+
+    def roofline(self) -> Drawn:
+        """What each row achieves at its intensity, under the roofs that its device's peaks make."""
+        x, y = "intensity", "achieved_gflops"
+        axes = {
+            "x": self.log(alt.X, x, str(self.words("charts.roofline.x"))),
+            "y": self.log(alt.Y, y, str(self.words("charts.roofline.y")), padding=20),
+        }
+        roofs = alt.Chart(ROOFS, width="container", height=TALL).encode(**axes)
+        lines = roofs.mark_line(stroke="var(--muted)", strokeWidth=1.5, strokeJoin="round").encode(
+            detail="roof:N", order="intensity:Q"
+        )
+        name: dict[str, Any] = {"fontSize": 12, "color": "var(--muted)"}
+        flat = roofs.transform_filter("isValid(datum.flat)").mark_text(align="right", dy=-8, **name)
+        slope = roofs.transform_filter("isValid(datum.slope)").mark_text(align="left", dx=6, dy=14, **name)
+        layers = lines + flat.encode(text="flat:N") + slope.encode(text="slope:N")
+        return layers + self.points(self.rows(TALL).encode(**axes)), {
+            "x_ticks": {"columns": [x]},
+            "y_ticks": {"columns": [y]},
+        }

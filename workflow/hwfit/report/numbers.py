@@ -70,6 +70,12 @@ def figure(value: Any) -> str:
     return f"{rounded:,.{decimals}f}".replace("-", MINUS)
 
 
+def exact(value: Any) -> str:
+    """A number as it was set, not measured: 100, 12.34, 0.005."""
+    value = number(value)
+    return MISSING if value is None else f"{value:,.10g}".replace("-", MINUS)
+
+
 def count(value: Any) -> str:
     """A whole number: 4,652,008."""
     value = number(value)

@@ -6,7 +6,8 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -17,9 +18,13 @@ import vl_convert
 from markupsafe import Markup
 
 from hwfit.records import COLUMNS
-from hwfit.report import charts, findings, numbers
+from hwfit.report import charts, findings, numbers, provenance, roofline
+from hwfit.report.answers import limits_for
+from hwfit.report.bounds import roofline_sentences
+from hwfit.report.goals import goal
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
+from hwfit.report.sets import set_cards
 from hwfit.report.splits import split_effects
 from hwfit.report.table import DERIVED, as_json, script_json, values_of
 from hwfit.report.verdicts import cards
@@ -42,9 +47,9 @@ DEFAULT_COLUMNS: tuple[str, ...] = (
     "accuracy",
     "fidelity",
     "peak_memory_mb",
-    "flags",
-    "reason",
 )
+# The longest, so last.
+LAST_COLUMNS = ("flags", "reason")
 # Shown where they were measured.
 OCCASIONAL_COLUMNS = (
     "time_to_first_token_ms",
@@ -56,17 +61,25 @@ OCCASIONAL_COLUMNS = (
     "energy_j_per_sample",
     "cost_usd_per_million",
 )
+# Beside the report; the rest of `downloads` is named without a note.
+MEASUREMENTS = "measurements.zip"
 FILTER_COLUMNS = ("model", "device", "runtime", "optimization", "scenario", "status", "verdict")
 
 
-def render(
-    rows: pd.DataFrame,
-    recommendation: Mapping[str, Any],
-    inventories: Mapping[str, Mapping[str, Any]],
-    plan: Mapping[str, Any],
-    words: Language,
-) -> str:
-    """The report's HTML. `rows` come from `table.prepare`."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What a report shows beside rows and answers; `write_report` says what each is."""
+
+    inventories: Mapping[str, Mapping[str, Any]]
+    plan: Mapping[str, Any]
+    environments: Mapping[str, Any]
+    contexts: provenance.Contexts
+    downloads: Sequence[str]
+    problems: Sequence[str]
+
+
+def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundings, words: Language) -> str:
+    """The report's HTML. `rows` come from `table.prepare`, the recommendation from `answers.readable`."""
     scripts = [vega_script(), table_script(), package_file("report.js")]
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -76,13 +89,16 @@ def render(
         policy=content_security_policy(scripts),
         style=Markup(table_style() + package_file("report.css")),
         scripts=[Markup(script) for script in scripts],
-        data=Markup(script_json(page_data(rows, recommendation, plan, words))),
+        data=Markup(script_json(page_data(rows, recommendation, around, words))),
         provenance={
             name: recommendation.get(name) or "" for name in ("sweep", "hwfit_version", "generated_at")
         },
         goal=goal(recommendation, words),
         counts=counts(rows, recommendation, words),
+        problems=around.problems,
+        measured=int((rows["status"] == "ok").sum()),
         cards=cards(recommendation, rows, words),
+        sets=set_cards(recommendation, words),
         models=values_of(rows, "model"),
         measured_questions=values_of(rows[rows["drawn"]], "question"),
         legend=legend(rows),
@@ -93,17 +109,24 @@ def render(
         },
         coverage=findings.coverage(rows, words) if len(rows) else None,
         validity=findings.validity(rows, words),
-        devices=findings.environment(inventories, words),
-        energy_note=findings.energy_note(rows, inventories, words),
-        config=findings.config_text(plan),
+        devices=findings.environment(around.inventories, words),
+        energy_note=findings.energy_note(rows, around.inventories, words),
+        prices=findings.prices(rows, around.plan, words),
+        downloads=[(name, words.find("downloads.files", name) or "") for name in around.downloads],
+        software=provenance.software(),
+        environments=provenance.environments(around.environments),
+        differences=provenance.differences(around.contexts, words),
+        config=findings.config_text(around.plan),
     )
 
 
 def page_data(
-    rows: pd.DataFrame, recommendation: Mapping[str, Any], plan: Mapping[str, Any], words: Language
+    rows: pd.DataFrame, recommendation: Mapping[str, Any], around: Surroundings, words: Language
 ) -> dict[str, Any]:
     """What `report.js` reads."""
-    shown = DEFAULT_COLUMNS + tuple(column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
+    roofs = roofline.roofs(around.inventories)
+    occasional = (column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
+    shown = (*DEFAULT_COLUMNS, *occasional, *LAST_COLUMNS)
     if rows["scenario"].nunique() == 1:
         shown = tuple(column for column in shown if column != "scenario")
     return {
@@ -120,9 +143,20 @@ def page_data(
         "derived": DERIVED,
         "order": [*shown, *(column for column in COLUMNS if column not in shown)],
         "rows": as_json(rows),
-        "charts": charts.build(rows, recommendation.get("constraints") or {}, words),
+        "charts": charts.build(rows, words),
+        "limits": limits(rows, recommendation),
+        "roofs": [
+            roof
+            | {
+                "flat": words("charts.roofline.flat", **roof | {"gflops": numbers.figure(roof["gflops"])}),
+                "slope": words("charts.roofline.slope", gb_s=numbers.figure(roof["gb_s"])),
+            }
+            for roof in roofs
+        ],
         "effects": findings.optimization_effects(rows, words),
-        "splits": split_effects(rows, plan, words),
+        "bounds": roofline_sentences(rows, roofs, around.plan, words),
+        "splits": split_effects(rows, around.plan, words),
+        "archive": MEASUREMENTS if MEASUREMENTS in around.downloads else None,
         "words": words.section("browser")
         | {
             "statuses": words.section("statuses"),
@@ -132,25 +166,17 @@ def page_data(
     }
 
 
-def goal(recommendation: Mapping[str, Any], words: Language) -> Markup:
-    """What was sought, under which limits, in one sentence."""
-    objective = str(recommendation.get("objective", "throughput"))
-    wish = words.find("objectives", objective) or objective
-    limits = []
-    writers = {
-        "max_accuracy_drop": numbers.points,
-        "max_perplexity_increase": numbers.share,
-        "min_fidelity": numbers.share,
+def limits(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The limits of each question as its rows carry them for the charts."""
+    questions = rows.drop_duplicates("question")
+    return {
+        question: {
+            f"limit_{name}": value for name, value in limits_for(recommendation, model, scenario).items()
+        }
+        for question, model, scenario in zip(
+            questions["question"], questions["model"], questions["scenario"], strict=True
+        )
     }
-    for name, value in (recommendation.get("constraints") or {}).items():
-        if number(value) is None:
-            continue
-        shown = writers.get(name, numbers.figure)(value)
-        known = words.find("limits", name)
-        limits.append(words(f"limits.{name}", value=shown) if known else Markup("{} {}").format(name, shown))
-    if not limits:
-        return words("goal_free", objective=wish)
-    return words("goal", objective=wish, limits=words.listing(limits))
 
 
 def counts(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Language) -> list[Markup]:

@@ -68,7 +68,7 @@ function tip(row) {
 function asDatum(row) {
   const datum = Object.fromEntries(names.map((name, index) => [name, row[index]]));
   datum.tip = tip(row);
-  return datum;
+  return Object.assign(datum, page.limits[datum.question]);
 }
 
 function matches(entry) {
@@ -81,14 +81,14 @@ function visibleRows() {
 
 // Ticks on round numbers: 1-2-5 over decades, even steps where the range is short.
 function ticks(rows, { columns, include = [], each = false, linear = false }) {
-  const values = rows.flatMap((row) => columns.map((name) => row[name])).filter((value) => value !== null);
+  const values = rows.flatMap((row) => columns.map((name) => row[name])).filter((value) => value !== null && value !== undefined);
   values.push(...include);
   if (each) return [...new Set(values)].sort((a, b) => a - b);
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
   const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
   if (!(high > low)) return values.slice(0, 1);
   const within = (list) => list.filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9));
-  const decades = linear ? 0 : Math.log10(high / low);
+  const decades = linear ? 0 : Math.log10(high) - Math.log10(low);
   if (decades < 0.6) {
     const unit = 10 ** Math.floor(Math.log10((high - low) / 2));
     const step = unit * [1, 2, 5, 10].find((factor) => (high - low) / (unit * factor) <= 6);
@@ -98,27 +98,62 @@ function ticks(rows, { columns, include = [], each = false, linear = false }) {
   }
   const factors = decades < 1.3 ? [1, 1.5, 2, 3, 5, 7] : decades < 2 ? [1, 2, 3, 5] : decades < 3.5 ? [1, 2, 5] : [1];
   const start = Math.floor(Math.log10(low));
-  const exponents = Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => start + i);
+  const every = Math.ceil(decades / 12);
+  const exponents = Array.from({ length: Math.ceil(decades / every) + 2 }, (_, i) => start + i * every);
   return within(exponents.flatMap((exponent) => factors.map((factor) => Number(`${factor}e${exponent}`))));
 }
 
 // A chart hides when its model has nothing to say to it: no optimization, or no labelled data.
-const needs = { speedup: "speedup", lost: "quality_lost", accuracy: "accuracy", fidelity: "fidelity" };
+const needs = {
+  speedup: "speedup",
+  lost: "quality_lost",
+  accuracy: "accuracy",
+  fidelity: "fidelity",
+  roofline: "intensity",
+  energy: "energy_j_per_sample",
+  cost: "cost_usd_per_million",
+};
+const roofed = new Set(page.roofs.map((roof) => roof.device));
+
+// The corners of each device's roofs, as wide as the rows and the ridge, where the slope meets the flat part.
+function roofCorners(rows) {
+  const devices = new Set(rows.map((row) => row.device));
+  const roofs = page.roofs.filter((roof) => devices.has(roof.device));
+  const reach = [...rows.map((row) => row.intensity), ...roofs.map((roof) => roof.gflops / roof.gb_s)];
+  const low = reach.reduce((a, b) => Math.min(a, b), Infinity) / 2;
+  const high = reach.reduce((a, b) => Math.max(a, b), -Infinity) * 2;
+  const sloped = new Set();
+  return roofs.flatMap((roof) => {
+    // Of several number formats the slope is the same, and is named once.
+    const slope = sloped.has(roof.device) ? null : roof.slope;
+    sloped.add(roof.device);
+    const corner = (intensity, more) => ({
+      roof: `${roof.device} ${roof.format}`,
+      intensity,
+      achieved_gflops: Math.min(roof.gflops, roof.gb_s * intensity),
+      ...more,
+    });
+    return [corner(low, { slope }), corner(roof.gflops / roof.gb_s), corner(high, { flat: roof.flat })];
+  });
+}
 
 async function drawChart(name, rows) {
   const spec = page.charts[name];
   const chart = document.getElementById(`chart-${name}`);
   const lines = new Set(rows.filter((row) => row.speedup !== null).map((row) => `${row.optimization} ${row.runtime}`));
   const height = spec.usermeta.row_height ? spec.usermeta.row_height * (lines.size + 2) : spec.height;
-  const params = Object.entries(spec.usermeta.ticks).map(([axis, rule]) => ({ name: axis, value: ticks(rows, rule) }));
+  const roofs = name === "roofline" ? roofCorners(rows) : [];
+  const params = Object.entries(spec.usermeta.ticks).map(([axis, rule]) => ({ name: axis, value: ticks([...rows, ...roofs], rule) }));
   if (views[name]) {
     for (const { name: axis, value } of params) views[name].signal(axis, value);
-    await views[name].height(height).data("rows", rows).resize().runAsync();
+    views[name].height(height).data("rows", rows);
+    if (roofs.length) views[name].data("roofs", roofs);
+    await views[name].resize().runAsync();
   } else {
     // Vega's interpreter (ast) evaluates expressions without eval, which the page's policy forbids.
     // Only errors are logged: a layer that the filters leave empty is no fault.
     const options = { mode: "vega-lite", actions: false, ast: true, renderer: "svg", logLevel: 1 };
-    views[name] = (await window.vegaEmbed(chart, { ...spec, height, params, datasets: { rows } }, options)).view;
+    views[name] = (await window.vegaEmbed(chart, { ...spec, height, params, datasets: { rows, roofs } }, options)).view;
     // The container names the chart; its marks would only be noise to a screen reader, and the table has them.
     chart.querySelector("svg").setAttribute("aria-hidden", "true");
   }
@@ -134,6 +169,8 @@ function draw() {
   const turn = (wanted += 1);
   tellEffects();
   tellSplits();
+  tellBounds();
+  tellEnergySources();
   tellDistrusted();
   drawing = drawing.then(() => drawAll(turn));
 }
@@ -143,14 +180,15 @@ async function drawAll(turn) {
   const rows = visibleRows();
   document.getElementById("nothing-matches").hidden = rows.length > 0;
   for (const name of Object.keys(page.charts)) {
-    const speaks = rows.some((row) => !needs[name] || row[needs[name]] !== null);
+    const own = name === "roofline" ? rows.filter((row) => roofed.has(row.device) && row.intensity !== null) : rows;
+    const speaks = own.some((row) => !needs[name] || row[needs[name]] !== null);
     document.getElementById(`figure-${name}`).hidden = !speaks;
     if (!speaks) continue;
     await idle();
     if (turn !== wanted) return;
-    await drawChart(name, rows);
+    await drawChart(name, own);
   }
-  for (const block of document.querySelectorAll("#charts .block")) {
+  for (const block of document.querySelectorAll("#charts .block:has(figure)")) {
     block.hidden = !block.querySelector("figure:not([hidden])");
   }
   if (turn === wanted) document.documentElement.dataset.drawn = question;
@@ -171,13 +209,35 @@ const moreEffects = document.getElementById("more-effects");
 function effectLine(effect) {
   const line = element("li", { className: effect.kind });
   line.dataset.mark = words.effect_kinds[effect.kind];
-  line.append(element("b", { textContent: effect.optimization }), effect.where, effect.text);
+  line.append(element("b", { textContent: effect.name ?? effect.optimization }), effect.where ?? ": ", effect.text);
   return line;
 }
 
 function tellSplits() {
   const told = page.splits.filter((effect) => effect.question === questionSelect.value && matches(effect));
+  document.getElementById("block-splits").hidden = !told.length;
   document.getElementById("splits").replaceChildren(...told.map(effectLine));
+  const lines = told.flatMap((effect) => effect.lines.map((line) => [effect.device, effect.optimization, ...line]));
+  document.getElementById("split-lines").replaceChildren(
+    ...lines.map((line) =>
+      element("tr", {}, ...line.map((cell, i) => element("td", { textContent: cell, className: [0, 1, 4].includes(i) ? "" : "number" }))),
+    ),
+  );
+}
+
+// A device's sentences stay while some of its rows are shown.
+function tellBounds() {
+  const devices = new Set(visibleRows().map((row) => row.device));
+  const told = page.bounds.filter((each) => each.question === questionSelect.value && devices.has(each.device));
+  document.getElementById("bounds").replaceChildren(...told.map(effectLine));
+}
+
+function tellEnergySources() {
+  const rows = visibleRows().filter((row) => row.energy_j_per_sample !== null && row.energy_source);
+  const sources = [...new Set(rows.map((row) => row.energy_source))];
+  const told = sources.length ? words.energy_sources.replace("{sources}", () => sources.join(words.separator)) : "";
+  const scopes = sources.length > 1 ? ` ${words.energy_scopes}` : "";
+  document.getElementById("energy-sources").textContent = told + scopes;
 }
 
 function tellEffects() {
@@ -234,11 +294,17 @@ function tableColumn(name) {
   };
 }
 
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const cellPath = (row) => ["device", "runtime", "model", "optimization", "scenario"].map((name) => row[at[name]]).join("/");
+
 function command(row) {
-  const value = (name) => row[at[name]];
-  const path = ["device", "runtime", "model", "optimization", "scenario"].map(value).join("/");
-  const file = `results/profiles/${path}/round0/bs${value("batch_size")}.json`;
-  return `snakemake --cores all --force '${file.replaceAll("'", "'\\''")}'`;
+  return `snakemake --cores all --force ${quoted(`results/profiles/${cellPath(row)}/round0/bs${row[at.batch_size]}.json`)}`;
+}
+
+// Every round of a row, with the attempts of its cell.
+function samplesCommand(row) {
+  const files = [`profiles/${cellPath(row)}/round*/bs${row[at.batch_size]}.*`, `attempts/${cellPath(row)}/round*.jsonl`];
+  return `unzip ${page.archive} ${files.map(quoted).join(" ")}`;
 }
 
 function rowDetails(row) {
@@ -250,8 +316,13 @@ function rowDetails(row) {
       element("div", {}, element("dt", { textContent: label }), element("dd", { textContent: shown(name, value) })),
     );
   }
-  const code = element("pre", { tabIndex: 0 }, element("code", { textContent: command(row) }));
-  return element("div", { className: "row-details" }, facts, element("b", { textContent: words.repeat }), code);
+  const commands = [[words.repeat, command(row)]];
+  if (page.archive) commands.push([words.samples, samplesCommand(row)]);
+  const shownCommands = commands.flatMap(([title, text]) => [
+    element("b", { textContent: title }),
+    element("pre", { tabIndex: 0 }, element("code", { textContent: text })),
+  ]);
+  return element("div", { className: "row-details" }, facts, ...shownCommands);
 }
 
 function startTable() {

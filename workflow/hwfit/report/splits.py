@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from hwfit import schemas
 from hwfit.catalog import SPLIT
@@ -14,31 +15,39 @@ from hwfit.report import numbers
 from hwfit.report.language import Language
 
 RATE = "throughput_samples_per_s"
+COMPARED = ["batch_size", "gain", "low", "high", "efficiency", "rate", "best", "best_member"]
 ENDS = ("throughput_ci_low_samples_per_s", "throughput_ci_high_samples_per_s")
 
 
-def split_effects(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> list[dict[str, str]]:
+def split_effects(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> list[dict[str, Any]]:
     """For each composite, model and optimization one sentence, as `findings.optimization_effects` gives them.
 
-    It speaks of the batch sizes at which a member was measured alone, in the same study. `plan` is the
-    study's, with "devices".
+    It speaks of the batch sizes at which a member was measured alone, in the same study; "lines" has these
+    in figures. `plan` is the study's, with "devices".
     """
     measured = rows[rows["valid"] & (rows["status"] == "ok") & rows[RATE].notna()]
     split = measured[measured["runtime"] == SPLIT]
     if split.empty:
         return []
-    devices = schemas.ADAPTERS["devices"].validate_python(plan["devices"])
+    try:
+        devices = schemas.ADAPTERS["devices"].validate_python(plan.get("devices"))
+    except ValidationError:
+        # A plan of another version, or none: who the members are is not known.
+        return []
     effects = []
     for (question, device, optimization), group in split.groupby(
         ["question", "device", "optimization"], sort=False
     ):
+        if device not in devices:
+            continue
         alone = measured[(measured["question"] == question) & (measured["optimization"] == optimization)]
         compared = compare(group, alone, members_of(devices, device))
         if not compared.empty:
             kind, sentence = effect(compared, words)
             where = words("splits.where", device=device).unescape()
             about = {"question": question, "device": device, "runtime": SPLIT, "optimization": optimization}
-            effects.append(about | {"kind": kind, "where": where, "text": sentence})
+            told = {"kind": kind, "where": where, "text": sentence, "lines": lines_of(compared)}
+            effects.append(about | told)
     return effects
 
 
@@ -55,7 +64,8 @@ def compare(split: pd.DataFrame, alone: pd.DataFrame, members: list[tuple[str, s
     -------
     for each batch size at which a member was measured: "batch_size", "gain" over the best of them with
     "low" and "high", the most doubt that both intervals leave, and "efficiency", the share of the sum of
-    all members' throughput; NaN where a member was not measured
+    all members' throughput, NaN where a member was not measured; "rate", "best" and "best_member", which
+    say whose these are
     """
     lines = []
     for _, row in split.sort_values("batch_size").iterrows():
@@ -74,9 +84,27 @@ def compare(split: pd.DataFrame, alone: pd.DataFrame, members: list[tuple[str, s
                 "low": low / best_high,
                 "high": high / best_low,
                 "efficiency": row[RATE] / whole,
+                "rate": row[RATE],
+                "best": best[RATE],
+                "best_member": f"{best['device']} · {best['runtime']}",
             }
         )
-    return pd.DataFrame(lines, columns=["batch_size", "gain", "low", "high", "efficiency"])
+    return pd.DataFrame(lines, columns=COMPARED)
+
+
+def lines_of(compared: pd.DataFrame) -> list[list[str]]:
+    """A composite in figures: batch size, throughput, its best member and that one's, gain, efficiency."""
+    return [
+        [
+            numbers.count(row["batch_size"]),
+            numbers.figure(row["rate"]),
+            row["best_member"],
+            numbers.figure(row["best"]),
+            f"{row['gain']:.2f}{numbers.TIMES} ({row['low']:.2f}{numbers.MISSING}{row['high']:.2f})",
+            numbers.share(float(f"{row['efficiency']:.3g}")),
+        ]
+        for _, row in compared.iterrows()
+    ]
 
 
 def ends(row: pd.Series, name: str) -> float:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from hwfit.records import COLUMNS, VERDICTS
+from hwfit.report import roofline
+from hwfit.report.answers import limits_for
 from hwfit.report.numbers import COUNT_COLUMNS, TEXT_COLUMNS, number
 
 BASELINE = "baseline"
@@ -24,11 +26,16 @@ DERIVED = (
     "quality_lost",
     "quality_limit",
     "accuracy_limit",
+    "intensity",
+    "achieved_gflops",
     "drawn",
     "standing",
 )
 # A measurement is never better known than this; the digits beyond only make the file larger.
 SIGNIFICANT_DIGITS = 7
+
+# Nothing that was measured is outside, and arithmetic on what is would overflow.
+MEASURABLE = (1e-100, 1e100)
 
 HIGHER_IS_BETTER = {"throughput": "throughput_samples_per_s"}
 LOWER_IS_BETTER = {
@@ -55,13 +62,12 @@ def clean(table: pd.DataFrame) -> pd.DataFrame:
             rows[column] = rows[column].map(lambda value: str(value).lower() == "true").astype(bool)
         else:
             numbers = pd.to_numeric(rows[column], errors="coerce").astype(float)
-            rows[column] = numbers.where(np.isfinite(numbers))
+            rows[column] = numbers.where((numbers == 0) | numbers.abs().between(*MEASURABLE))
     return rows
 
 
 def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFrame:
     """Intervals, speedups over the baseline, quality lost, and how each row stands against the limits."""
-    limits = recommendation.get("constraints") or {}
     derived = pd.DataFrame(index=rows.index)
     p50, low, high = (
         rows[f"latency_{name}_ms"].where(lambda values: values > 0)
@@ -71,11 +77,13 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
     scenarios = rows["scenario"].str.replace("_", " ")
     derived["question"] = rows["model"] + (" · " + scenarios if scenarios.nunique() > 1 else "")
     derived["drawn"] = (rows["status"] == "ok") & rows["valid"] & p50.notna() & (rows["batch_size"] > 0)
+    # On a logarithmic axis there is no place for what an edited table may say.
+    derived["drawn"] &= ~(rows["throughput_samples_per_s"] <= 0)
 
     # Between answers to requests at random a latency is no measure of speed: there, it is the rate.
     is_server = rows["scenario"] == "server"
     pace, low, high = (
-        values.where(~is_server, 1 / rows[f"throughput_{name}samples_per_s"])
+        values.where(~is_server, 1 / rows[f"throughput_{name}samples_per_s"].where(lambda rate: rate > 0))
         for values, name in ((p50, ""), (low, "ci_high_"), (high, "ci_low_"))
     )
     key = ["model", "device", "runtime", "scenario", "batch_size"]
@@ -93,16 +101,26 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
     has_accuracy = rows["accuracy_drop"].notna().groupby(rows["model"]).transform("any").astype(bool)
     lost = rows["accuracy_drop"].where(has_accuracy, 1 - rows["fidelity"])
     derived["quality_lost"] = 100 * lost.where(optimized)
-    drop_limit, fidelity_limit = number(limits.get("max_accuracy_drop")), number(limits.get("min_fidelity"))
-    derived["quality_limit"] = np.where(
-        has_accuracy,
-        np.nan if drop_limit is None else 100 * drop_limit,
-        np.nan if fidelity_limit is None else 100 * (1 - fidelity_limit),
+    drop_limit, fidelity_limit = (
+        limit_of(rows, name, recommendation) for name in ("max_accuracy_drop", "min_fidelity")
     )
-    reference = rows["accuracy"] + rows["accuracy_drop"]
-    derived["accuracy_limit"] = np.nan if drop_limit is None else reference - drop_limit
+    derived["quality_limit"] = (100 * drop_limit).where(has_accuracy, 100 * (1 - fidelity_limit))
+    derived["accuracy_limit"] = rows["accuracy"] + rows["accuracy_drop"] - drop_limit
+    derived["intensity"] = roofline.intensity(rows).where(derived["drawn"])
+    derived["achieved_gflops"] = roofline.achieved_gflops(rows).where(derived["intensity"].notna())
     derived["standing"] = standing(rows, recommendation)
     return derived[list(DERIVED)]
+
+
+def limit_of(rows: pd.DataFrame, name: str, recommendation: Mapping[str, Any]) -> pd.Series:
+    """A limit as it holds for each row, NaN where none does."""
+    questions = rows[["model", "scenario"]].drop_duplicates()
+    known = {
+        (model, scenario): limits_for(recommendation, model, scenario).get(name, np.nan)
+        for model, scenario in zip(questions["model"], questions["scenario"], strict=True)
+    }
+    own = [known[question] for question in zip(rows["model"], rows["scenario"], strict=True)]
+    return pd.Series(own, index=rows.index, dtype=float)
 
 
 def standing(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.Series:

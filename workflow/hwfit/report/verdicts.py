@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from hwfit.report import numbers
+from hwfit.report.answers import limits_for
+from hwfit.report.goals import SHARES, asked_of, goal, limit, limit_value, objectives_of
 from hwfit.report.language import Language
 from hwfit.report.numbers import MISSING, number
 from hwfit.report.table import HIGHER_IS_BETTER, LOWER_IS_BETTER
@@ -24,6 +26,7 @@ class Figure:
     value: str
     note: str
     is_objective: bool = False
+    is_sourced: bool = False
 
 
 @dataclass
@@ -40,19 +43,21 @@ class Card:
     device_name: str
     figures: list[Figure]
     sentences: list[Markup]
+    goal: Markup | None = None
+    changes: list[Markup] = field(default_factory=list)
     others: list[Markup] = field(default_factory=list)
     others_title: str = ""
     evidence: list[Mapping[str, str]] = field(default_factory=list)
     launch: Mapping[str, str] | None = None
 
 
-def cards(recommendation: Mapping[str, Any], rows: pd.DataFrame, words: Language) -> list[Card]:
+def cards(recommendation: dict[str, Any], rows: pd.DataFrame, words: Language) -> list[Card]:
     """A card for each answer of the recommendation: of a model, in a scenario. `rows` tell its task."""
     return [card(entry, recommendation, rows, words) for entry in recommendation.get("models") or []]
 
 
 def card(
-    entry: Mapping[str, Any], recommendation: Mapping[str, Any], rows: pd.DataFrame, words: Language
+    entry: Mapping[str, Any], recommendation: dict[str, Any], rows: pd.DataFrame, words: Language
 ) -> Card:
     """The card of one answer."""
     model, scenario = str(entry.get("model", "")), text(entry.get("scenario"))
@@ -65,14 +70,17 @@ def card(
     if not chosen or verdict not in ("chosen", "provisional"):
         verdict = "none"
     tied, misses = entry.get("tied") or [], entry.get("nearest_misses") or []
-    objective = str(entry.get("objective") or recommendation.get("objective", "throughput"))
+    asked = asked_of(entry, recommendation)
+    objective = str(asked.get("objective") or "throughput")
+    own_goal = goal(asked, words)
     if verdict == "none":
         # The misses are listed with what each breaks; beside them only the advice says something new.
         told = entry.get("advice") if misses and "advice" in entry else entry.get("summary")
         headline, figures, sentences = words("verdict.none"), [], [as_written(told)] if told else []
     else:
         headline = words("verdict.headline", **named(chosen, words))
-        figures = key_figures(chosen, objective, recommendation.get("constraints") or {}, words)
+        limits = limits_for(recommendation, model, scenario)
+        figures = key_figures(chosen, objectives_of(asked), limits, words)
         sentences = doubts(entry, objective, words)
         if verdict == "provisional":
             reason = chosen.get("reason") or entry.get("summary") or ""
@@ -93,6 +101,11 @@ def card(
         device_name=text(chosen.get("device_name")),
         figures=figures,
         sentences=sentences,
+        # What all are asked for stands once, above the cards.
+        goal=own_goal if own_goal != goal(recommendation, words) else None,
+        changes=[
+            change(each, objective, words) for each in entry.get("sensitivity") or [] if not is_final(each)
+        ],
         others=others,
         others_title=title,
         evidence=entry.get("limits") or [] if verdict != "none" else [],
@@ -130,7 +143,7 @@ def doubts(entry: Mapping[str, Any], objective: str, words: Language) -> list[Ma
 
 
 def key_figures(
-    row: Mapping[str, Any], objective: str, limits: Mapping[str, Any], words: Language
+    row: Mapping[str, Any], objectives: Collection[str], limits: Mapping[str, Any], words: Language
 ) -> list[Figure]:
     """Speed with its interval, then at once what it costs in accuracy, then memory, energy and price."""
     p50, low, high = (number(row.get(f"latency_{name}_ms")) for name in ("p50", "p50_ci_low", "p50_ci_high"))
@@ -145,7 +158,8 @@ def key_figures(
             words(f"figures.{name}.unit") if value != MISSING else "",
             value,
             note,
-            is_objective=objective_name == objective,
+            is_objective=objective_name in objectives,
+            is_sourced=name == "energy",
         )
 
     figures = [
@@ -191,6 +205,7 @@ def drop_note(row: Mapping[str, Any], words: Language) -> str:
 def line(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
     """A row in one line: what it is, its speed, and its quality beside it."""
     columns = HIGHER_IS_BETTER | LOWER_IS_BETTER
+    # A mix has no figure of its own.
     objective = objective if objective in columns else "throughput"
     column = columns[objective]
     facts = []
@@ -212,6 +227,38 @@ def missed(row: Mapping[str, Any], objective: str, words: Language) -> Markup:
     if text(row.get("reason")):
         shown += Markup(": {}").format(as_written(row["reason"]))
     return shown
+
+
+def is_final(entry: Mapping[str, Any]) -> bool:
+    """Whether a change says that an answer holds as far as its limit can go at all: nothing changes there."""
+    if (entry.get("kind"), entry.get("direction")) != ("limit", "tighter"):
+        return False
+    at, name = number(entry.get("at")), entry.get("name")
+    return at is not None and ((name == "min_fidelity" and at >= 1) or (name in SHARES and at <= 0))
+
+
+def change(entry: Mapping[str, Any], objective: str, words: Language) -> Markup:
+    """What may move until the answer changes, and what then: the row that would win, or that none would.
+
+    What is told in another way than it is known here stands as the decision wrote it.
+    """
+    kind, direction, name = (str(entry.get(key)) for key in ("kind", "direction", "name"))
+    at, now = number(entry.get("at")), number(entry.get("current"))
+    if at is None or now is None:
+        return as_written(entry.get("text") or "")
+    then = entry.get("then")
+    row = line(then, objective, words) if then else words("change.none")
+    if kind == "limit" and direction in ("looser", "tighter"):
+        key = "tighter_least" if direction == "tighter" and name.startswith("min_") else direction
+        old = limit_value(name, now, words)
+        return words(f"change.{key}", limit=limit(name, at, words), old=old, row=row)
+    if kind == "price" and direction in ("cheaper", "dearer"):
+        price = numbers.exact(float(f"{at:.4g}"))
+        return words(f"change.{direction}", device=name, price=price, old=numbers.exact(now), row=row)
+    if kind == "quality" and name in SHARES:
+        room = numbers.exact(float(f"{100 * abs(at - now):.3g}"))
+        return words(f"change.{name}", room=room, limit=limit(name, at, words))
+    return as_written(entry.get("text") or "")
 
 
 def as_written(sentence: Any) -> Markup:

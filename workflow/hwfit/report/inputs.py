@@ -1,0 +1,109 @@
+"""What a run leaves behind, read for the report: what is missing or broken is said, and stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hwfit.archive import profiles_of
+from hwfit.collect import read_inventories
+from hwfit.config import Study
+from hwfit.matrix import Plan, environment_file
+from hwfit.records import COLUMNS, SCHEMA_VERSION, RecordError, read_json, read_profile
+from hwfit.report.provenance import Contexts, count_facts
+
+
+def read_inputs(
+    plan_file: Path, table_file: Path, recommendation_file: Path, directory: Path | str = "."
+) -> dict[str, Any]:
+    """The arguments of `write_report` that come from files; `problems` tells what could not be read."""
+    directory = Path(directory)
+    problems: list[str] = []
+    plan = read_mapping(plan_file, problems)
+    recommendation = read_mapping(recommendation_file, problems)
+    version = recommendation.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        problems.append(
+            f"{recommendation_file}: schema_version is {version!r}, this hwfit reads {SCHEMA_VERSION}"
+        )
+    found: dict[str, Any] = {"table": read_table(table_file, problems), "recommendation": recommendation}
+    for name, read in PLANNED.items():
+        found[name] = {}
+        try:
+            found[name] = read(plan, directory)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # A plan that is not there has been told of.
+            if plan:
+                said = str(error).partition("\n")[0]
+                problems.append(f"{plan_file}: no {name}: {type(error).__name__}: {said}")
+    return found | {"problems": problems}
+
+
+def read_mapping(path: Path, problems: list[str]) -> dict[str, Any]:
+    """A JSON mapping; an empty one, and a problem, where there is none."""
+    try:
+        found = read_json(path)
+    except RecordError as error:
+        problems.append(str(error))
+        return {}
+    if not isinstance(found, dict):
+        problems.append(f"{path}: not a mapping but a {type(found).__name__}")
+        return {}
+    return found
+
+
+def read_table(path: Path, problems: list[str]) -> pd.DataFrame:
+    """The table of combinations, as far as its lines can be read."""
+    told: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
+    try:
+        try:
+            return pd.read_csv(path, **told, low_memory=False)
+        except pd.errors.ParserError as error:
+            problems.append(f"{path}: {str(error).strip()}; such lines are left out")
+            return pd.read_csv(path, **told, engine="python", on_bad_lines="skip")
+    except (OSError, ValueError) as error:
+        problems.append(f"{path}: {error}")
+        return pd.DataFrame(columns=list(COLUMNS))
+
+
+def read_plan(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """The study with its combinations."""
+    return plan["study"] | {"combinations": plan["combinations"]}
+
+
+def read_environments(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """What is known of each environment that the plan uses."""
+    found = {}
+    for name in Plan(Study.model_validate(plan["study"])).environments:
+        try:
+            found[name] = read_json(directory / environment_file(name))
+        except RecordError as error:
+            found[name] = {"reason": str(error)}
+    return found
+
+
+def read_contexts(plan: Mapping[str, Any], directory: Path) -> Contexts:
+    """The conditions under which the rows were measured, counted for each device and runtime."""
+
+    def contexts() -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for found in profiles_of(plan, directory):
+            try:
+                profile = read_profile(found.path)
+            except RecordError:
+                continue
+            if profile.status == "ok" and found.role != "not used" and isinstance(profile.context, Mapping):
+                yield f"{found.cell.device} · {found.cell.runtime}", profile.context
+
+    return count_facts(contexts())
+
+
+# What is found by the plan; each may fail without the others.
+PLANNED: dict[str, Callable[[Mapping[str, Any], Path], Mapping[str, Any]]] = {
+    "plan": read_plan,
+    "inventories": read_inventories,
+    "environments": read_environments,
+    "contexts": read_contexts,
+}
