@@ -27,9 +27,12 @@ def rows(paces, started_at="2026-11-01"):
     ]
 
 
-@pytest.fixture
-def uri(tmp_path):
-    return f"sqlite:///{tmp_path}/results/mlflow.db"
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """A database without runs: to make its tables takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture
@@ -41,6 +44,13 @@ def project(tmp_path, monkeypatch):
     write_json("results/devices/cpu/inventory.json", {"runtimes": {"torch": {"reference_ms": [1.0, 1.1]}}})
     write_json("reports/recommendation.json", {"hwfit_version": "0.1.0"})
     return write_project(tmp_path, *rows(QUICK))
+
+
+@pytest.fixture
+def uri(project, empty_store):
+    """Where the project logs."""
+    shutil.copy(empty_store, project / "results/mlflow.db")
+    return f"sqlite:///{project}/results/mlflow.db"
 
 
 def log(directory, uri, sweep="default", **more):
@@ -129,9 +139,9 @@ def test_a_name_that_two_projects_use_asks_for_the_run(project, uri):
         read_run("mlflow:default", uri, EXPERIMENT)
 
 
-def test_a_store_that_is_not_there_is_not_made(project, uri):
+def test_a_store_that_is_not_there_is_not_made(project):
     with pytest.raises(RunError, match="Nothing was logged yet"):
-        read_run("mlflow:default", uri, EXPERIMENT)
+        read_run("mlflow:default", "sqlite:///results/mlflow.db", EXPERIMENT)
     assert not (project / "results/mlflow.db").exists()
 
 
