@@ -47,6 +47,7 @@ clean:
 	[ ! -d results ] || find results -mindepth 1 -maxdepth 1 ! -name 'mlflow.db*' ! -name mlartifacts ! -name project -exec rm -rf {} +
 	rm -rf logs
 	rm -f reports/hardware-selection.html reports/combinations.csv reports/recommendation.json reports/measurements.zip
+	rm -f reports/comparison.json reports/comparison.csv
 
 # The stamps, not the folders: an installation that broke off is taken up again.
 $(VENV)/control: envs/control.txt pyproject.toml

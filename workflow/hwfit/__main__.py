@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hwfit.comparison_options import DIFFERENCE, QUALITY_TOLERANCE
 from hwfit.records import RecordError, read_json, write_bytes, write_json
 
 
@@ -63,6 +66,25 @@ def main(arguments: list[str] | None = None) -> int:
     pipeline.add_argument("--seconds", type=float, default=3.0, help="of timed calls on each device")
     pipeline.add_argument("--run", action="store_true", help="run the best cut too")
     pipeline.add_argument("--output", type=Path, help="stdout where absent")
+
+    compare = commands.add_parser(
+        "compare", help="say what is worse than in another run; exit status 1 where something is"
+    )
+    compare.add_argument(
+        "--against", default="", help="a directory in which a study was run, or mlflow:<sweep or run id>"
+    )
+    compare.add_argument("--here", default=".", help="the run that is judged, named in the same way")
+    compare.add_argument(
+        "--difference",
+        type=positive,
+        default=DIFFERENCE,
+        help="for which to tell the rounds it takes",
+    )
+    compare.add_argument(
+        "--quality-tolerance", type=share, default=QUALITY_TOLERANCE, help="of accuracy or fidelity, absolute"
+    )
+    compare.add_argument("--output", type=Path, default=Path("reports/comparison.json"))
+    compare.add_argument("--csv", type=Path, default=Path("reports/comparison.csv"))
 
     commands.add_parser("show", help="print the recommendation")
     commands.add_parser("retry", help="forget what may go away by itself, so that the next run tries again")
@@ -212,6 +234,50 @@ def run_track(asked: argparse.Namespace) -> int:
     return 0
 
 
+def run_compare(asked: argparse.Namespace) -> int:
+    """0: nothing is worse; 1: something is; 2: there is nothing to compare."""
+    from hwfit.compare import compare
+    from hwfit.comparison_report import describe, summary, to_csv
+    from hwfit.kept_runs import RunError, read_run
+
+    try:
+        tracking = read_json("results/plan.json")["study"]["config"]["tracking"]
+    except RecordError:
+        tracking = {"uri": "sqlite:///results/mlflow.db", "experiment": "hwfit"}
+    store = (tracking_uri(tracking["uri"]), tracking["experiment"])
+    try:
+        there, here = read_run(asked.against, *store), read_run(asked.here, *store)
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 2
+    found = describe(compare(here, there, asked.quality_tolerance), here, there, asked.difference)
+    write_json(asked.output, found)
+    write_bytes(asked.csv, to_csv(found).encode())
+    print(f"{summary(found)}\n\nEvery combination: {asked.csv}, {asked.output}")
+    return 1 if found["counts"]["worse"] else 0
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    return checked(text, lambda value: 0 < value < math.inf, "a number above 0, such as 0.05 for 5%")
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    return checked(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def checked(text: str, is_allowed: Callable[[float], bool], allowed: str) -> float:
+    """A number of the command line. Raises ArgumentTypeError where it is not one that is allowed."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not is_allowed(value):
+        raise argparse.ArgumentTypeError(f"is {text!r}; allowed: {allowed}")
+    return value
+
+
 def run_show(asked: argparse.Namespace) -> int:
     try:
         recommendation = read_json("reports/recommendation.json")
@@ -258,6 +324,7 @@ COMMANDS = {
     "decide": run_decide,
     "archive": run_archive,
     "pipeline": run_pipeline,
+    "compare": run_compare,
     "report": run_report,
     "track": run_track,
     "show": run_show,
