@@ -8,9 +8,10 @@ import pytest
 from hwfit.confirm import confirm
 from hwfit.decide import TIE_SHARE
 from hwfit.decide.contenders import INTERIM_SHARE
+from hwfit.device_spread import learn
 from hwfit.matrix import PROFILES
 from hwfit.records import Cell, Profile, profile_path, write_json
-from hwfit.uncertainty import draws, estimate, pooled_spread
+from hwfit.uncertainty import draws, estimate
 from studies import make_plan
 
 SIZES = (1, 8)
@@ -87,20 +88,28 @@ def test_no_rounds_asked_for_are_none(tmp_path, monkeypatch):
 
 def look(medians, others):
     """Shares of plausible worlds: not behind the leader, and best."""
-    spread = pooled_spread([*medians, *others])
-    times = draws([estimate(row, [0.003] * len(row), spread) for row in medians], 1000, seed=0)
+    device = learn([row] for row in [*medians, *others])
+    estimates = [estimate(row, [0.003] * len(row), device.moderated([row])) for row in medians]
+    times = draws(estimates, 1000, seed=0)
     leader = int(np.argmin([np.mean(np.log(row)) for row in medians]))
     best = np.bincount(times.argmin(axis=1), minlength=len(medians)) / len(times)
     return (times <= times[:, [leader]]).mean(axis=0), best
 
 
-def confirmation(generator, truth, spread, least=3, most=6):
-    """The last look of a confirmation that stops as `confirm` does, on processes that differ by a spread."""
+def confirmation(generator, truth, spread, differ, least=3, most=6):
+    """The last look of a confirmation that stops as `confirm` does, on processes that lie a spread apart,
+    which itself differs from row to row.
+    """
+
+    def own_spread():
+        return spread * np.exp(generator.normal(0, differ))
+
+    spreads = [own_spread() for _ in truth]
 
     def process(i):
-        return float(truth[i] * np.exp(generator.normal(0, spread)))
+        return float(truth[i] * np.exp(generator.normal(0, spreads[i])))
 
-    others = [list(np.exp(generator.normal(0, spread, 3))) for _ in range(5)]
+    others = [list(np.exp(generator.normal(0, own_spread(), 3))) for _ in range(9)]
     medians = [[process(i) for _ in range(least)] for i in range(len(truth))]
     left = list(range(len(truth)))
     for _ in range(most - least):
@@ -115,18 +124,18 @@ def confirmation(generator, truth, spread, least=3, most=6):
 
 def test_looking_often_does_not_tell_equal_rows_apart():
     generator = np.random.default_rng(5)
-    apart = [confirmation(generator, [10.0, 10.0], 0.04)[0].min() < TIE_SHARE for _ in range(800)]
+    apart = [confirmation(generator, [10.0, 10.0], 0.04, 0.0)[0].min() < TIE_SHARE for _ in range(800)]
     # 5% with three standard errors of 800 trials.
     assert np.mean(apart) < 0.05 + 3 * (0.05 * 0.95 / 800) ** 0.5
 
 
-@pytest.mark.parametrize("spread", [0.02, 0.06])
-def test_of_winners_named_with_ninety_percent_about_that_share_is_right(spread):
+@pytest.mark.parametrize(("spread", "differ"), [(0.02, 0.0), (0.06, 0.0), (0.03, 0.8)])
+def test_of_winners_named_with_ninety_percent_about_that_share_is_right(spread, differ):
     generator = np.random.default_rng(7)
     claimed, right = [], []
     for _ in range(1500):
         truth = 10 * np.exp(generator.normal(0, 0.05, size=3))
-        _, best = confirmation(generator, truth, spread)
+        _, best = confirmation(generator, truth, spread, differ)
         claimed.append(best.max())
         right.append(best.argmax() == truth.argmin())
     claimed, right = np.array(claimed), np.array(right)

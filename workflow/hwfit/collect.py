@@ -13,6 +13,7 @@ import pandas as pd
 
 from hwfit import schemas
 from hwfit.composites import price_per_hour
+from hwfit.device_spread import DeviceSpread, learn
 from hwfit.matrix import PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
@@ -28,7 +29,7 @@ from hwfit.records import (
     read_profile,
     require_inventory,
 )
-from hwfit.uncertainty import ASSUMED_SPREAD, Estimate, Spread, estimate, pooled_spread
+from hwfit.uncertainty import Estimate, estimate
 
 CONFIRMATIONS = "results/confirmations"
 TABLE = "reports/combinations.csv"
@@ -124,7 +125,7 @@ def read_rows(
     spreads = spread_of_devices(rows, read_inventories(plan, directory))
     for row in rows:
         if row.status == "ok":
-            row.estimate = estimate_of(row, spreads.get(row.cell.device, ASSUMED_SPREAD))
+            row.estimate = estimate_of(row, spreads[row.cell.device])
     return rows
 
 
@@ -191,7 +192,7 @@ def make_row(
     return Row(cell, batch_size, "ok", first=first, rounds=calm, directory=directory, confirmed=bool(again))
 
 
-def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> dict[str, Spread]:
+def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> dict[str, DeviceSpread]:
     """The spread between processes of each device: of rows measured in several, and of the inventory's
     reference model.
     """
@@ -203,16 +204,15 @@ def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> di
         if row.status == "ok":
             paces = [profile.pace_ms for profile in row.rounds]
             groups.setdefault(row.cell.device, []).append([pace for pace in paces if pace])
-    spreads = {device: pooled_spread(medians) for device, medians in groups.items()}
-    return {device: spread for device, spread in spreads.items() if spread}
+    return {device: learn([medians] for medians in found) for device, found in groups.items()}
 
 
-def estimate_of(row: Row, spread: Spread) -> Estimate | None:
+def estimate_of(row: Row, spread: DeviceSpread) -> Estimate | None:
     """The row's pace with both sizes of doubt; None where a round has none: no rate held in it."""
     paces = [profile.pace_ms for profile in row.rounds]
     within = [profile.details.get("median_standard_error") or 0.0 for profile in row.rounds]
     known = [pace for pace in paces if pace]
-    return estimate(known, within, spread) if len(known) == len(paces) else None
+    return estimate(known, within, spread.moderated([known])) if len(known) == len(paces) else None
 
 
 def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:

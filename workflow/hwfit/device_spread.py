@@ -1,13 +1,15 @@
 """How far the processes of each row lie apart, as far as all rows of a device can tell.
 
 Two or three rounds say little of a row's own spread, so that it is pooled over the device. But the rows of
-a device do not share one: a call of 20 us scatters from process to process by more than one of 20 ms, and a
-test by the pooled spread would raise false alarms in the restless ones. So a row's spread is never taken to
-be smaller than the pooled one, nor smaller than its own, and how far spreads differ says on how many degrees
-of freedom a test rests: variances that are draws of a scaled inverse chi-square make the statistic a
-Student's t with the degrees of that (the model of the moderated t test: Smyth, Linear models and empirical
-Bayes methods for assessing differential expression in microarray experiments, 2004, whose estimate, by
-logarithms, follows the calm rows; here the moments of the variances themselves, which follow the restless).
+a device do not share one: a call of 20 us scatters from process to process by more than one of 20 ms. How
+far spreads differ says how much a row's own counts beside the pooled one, and on how many degrees of freedom
+a statement rests: variances that are draws of a scaled inverse chi-square make the statistic a Student's t
+with the degrees of that (the model of the moderated t test: Smyth, Linear models and empirical Bayes methods
+for assessing differential expression in microarray experiments, 2004, whose estimate, by logarithms, follows
+the calm rows; here the moments of the variances themselves, which follow the restless).
+
+A decision weighs both by their degrees of freedom (`moderated`), which keeps its probabilities calibrated;
+a comparison of two runs, which must not raise false alarms, takes the larger of them (`spread_of`).
 """
 
 from __future__ import annotations
@@ -51,6 +53,16 @@ class DeviceSpread:
         own = pooled_spread(medians) or Spread(0, 0)
         degrees = min(self.weight + own.degrees, self.total)
         return Spread(max(self.relative, own.relative), max(1, math.floor(degrees)))
+
+    def moderated(self, medians: Medians) -> Spread:
+        """The spread of one row as the mean of its own variance and the device's, by their degrees of freedom;
+        `medians` as in `spread_of`.
+        """
+        own = pooled_spread(medians) or Spread(0, 0)
+        weight = min(self.weight, self.total)
+        variance = (weight * self.relative**2 + own.degrees * own.relative**2) / (weight + own.degrees)
+        degrees = min(weight + own.degrees, self.total)
+        return Spread(math.sqrt(variance), max(1, math.floor(degrees)))
 
     def degrees_at(self, rounds: int, rows: int) -> int:
         """Degrees of freedom of a row's spread when each of so many rows has so many rounds a side."""
