@@ -29,7 +29,7 @@ from hwfit.records import (
     read_profile,
     require_inventory,
 )
-from hwfit.uncertainty import Estimate, estimate
+from hwfit.uncertainty import Estimate, Spread, estimate
 
 CONFIRMATIONS = "results/confirmations"
 TABLE = "reports/combinations.csv"
@@ -125,7 +125,7 @@ def read_rows(
     spreads = spread_of_devices(rows, read_inventories(plan, directory))
     for row in rows:
         if row.status == "ok":
-            row.estimate = estimate_of(row, spreads[row.cell.device])
+            row.estimate = estimate_of(row, spreads[row.cell.device].moderated([paces_of(row)]))
     return rows
 
 
@@ -202,17 +202,20 @@ def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> di
     }
     for row in rows:
         if row.status == "ok":
-            paces = [profile.pace_ms for profile in row.rounds]
-            groups.setdefault(row.cell.device, []).append([pace for pace in paces if pace])
+            groups.setdefault(row.cell.device, []).append(paces_of(row))
     return {device: learn([medians] for medians in found) for device, found in groups.items()}
 
 
-def estimate_of(row: Row, spread: DeviceSpread) -> Estimate | None:
+def paces_of(row: Row) -> list[float]:
+    """The pace of each round in ms, of those that have one."""
+    return [pace for profile in row.rounds if (pace := profile.pace_ms)]
+
+
+def estimate_of(row: Row, spread: Spread) -> Estimate | None:
     """The row's pace with both sizes of doubt; None where a round has none: no rate held in it."""
-    paces = [profile.pace_ms for profile in row.rounds]
+    paces = paces_of(row)
     within = [profile.details.get("median_standard_error") or 0.0 for profile in row.rounds]
-    known = [pace for pace in paces if pace]
-    return estimate(known, within, spread.moderated([known])) if len(known) == len(paces) else None
+    return estimate(paces, within, spread) if len(paces) == len(row.rounds) else None
 
 
 def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:

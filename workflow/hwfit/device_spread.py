@@ -55,8 +55,8 @@ class DeviceSpread:
         return Spread(max(self.relative, own.relative), max(1, math.floor(degrees)))
 
     def moderated(self, medians: Medians) -> Spread:
-        """The spread of one row as the mean of its own variance and the device's, by their degrees of freedom;
-        `medians` as in `spread_of`.
+        """The spread of one row by the mean of its own variance and the device's, weighed by their degrees of
+        freedom; `medians` as in `spread_of`.
         """
         own = pooled_spread(medians) or Spread(0, 0)
         weight = min(self.weight, self.total)
