@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from benchmarks import tracking as tracking_rate
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
 from hwfit.decide import TIE_SHARE
 from hwfit.matrix import model_directory
@@ -254,6 +255,11 @@ def aa(project: Project) -> dict[str, Any]:
     }
 
 
+def tracking(project: Project) -> dict[str, Any]:
+    """(g) Runs a second into MLflow's SQLite store, beside MLflow's own client."""
+    return tracking_rate.measure(project.directory)
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -261,6 +267,7 @@ BENCHMARKS = {
     "loadgen": loadgen,
     "runtimes": runtimes,
     "aa": aa,
+    "tracking": tracking,
 }
 
 
