@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 export HWFIT_ENVIRONMENTS ?= $(CURDIR)/.environments
 
-.PHONY: run show test lint format ui retry bench unlock clean
+.PHONY: run show test lint format ui register retry bench unlock clean
 
 run: $(VENV)/control
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger rich
@@ -34,6 +34,10 @@ bench: $(VENV)/control
 
 ui: $(VENV)/control
 	@$(BIN)/python -m hwfit ui
+
+# What was chosen becomes a registered model of MLflow.
+register: $(VENV)/control
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete register
 
 retry: $(VENV)/control
 	$(BIN)/python -m hwfit retry

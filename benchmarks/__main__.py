@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 from scipy.stats import beta
 
+from benchmarks import tracking as tracking_rate
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
 from hwfit.catalog import generation_scenario
 from hwfit.decide import TIE_SHARE
@@ -335,6 +336,11 @@ def aa(project: Project) -> dict[str, Any]:
     }
 
 
+def tracking(project: Project) -> dict[str, Any]:
+    """(g) Runs a second into MLflow's SQLite store, beside MLflow's own client."""
+    return tracking_rate.measure(project.directory)
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -344,6 +350,7 @@ BENCHMARKS = {
     "generation": generation,
     "repeat": repeat,
     "aa": aa,
+    "tracking": tracking,
 }
 
 

@@ -1,7 +1,9 @@
-"""The A/A benchmark's arithmetic: processes that are alike are seldom told apart, others are."""
+"""The benchmarks' arithmetic: processes that are alike are seldom told apart, others are."""
 
 import numpy as np
 from benchmarks import __main__ as bench
+from benchmarks import tracking
+from mlflow import MlflowClient
 
 PROCESSES = 36
 
@@ -26,3 +28,16 @@ def test_the_bound_fails_a_rate_that_is_surely_too_high_and_forgives_chance():
     assert bench.rate_lower_bound(0) == 0.0
     assert bench.rate_lower_bound(10) < bench.AA_RATE
     assert bench.rate_lower_bound(30) > bench.AA_RATE
+
+
+def test_both_sides_of_the_tracking_benchmark_log_every_run(tmp_path):
+    found = tracking.rates(tmp_path, runs=6, block=3)
+    assert found["ratio"] > 0
+    assert len(found["ratios"]) == 2
+    for name in tracking.SIDES:
+        client = MlflowClient(f"sqlite:///{tmp_path}/{name}/mlflow.db")
+        experiment = client.get_experiment_by_name("bench").experiment_id
+        children = [r for r in client.search_runs([experiment]) if "mlflow.parentRunId" in r.data.tags]
+        # Two are logged before the clock starts.
+        assert len(children) == 2 + 6
+        assert all(len(run.data.metrics) >= 30 for run in children)

@@ -1,66 +1,14 @@
 """MLflow holds every combination once, whatever is logged again, moved or down."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
-from hwfit.records import Cell, write_json
-from hwfit.tracking import TrackingError, log_sweep, project_id
-from tables import make_inventories, make_plan, make_table
-
-EXPERIMENT = "hwfit"
-
-
-class Sweep:
-    """A logged sweep of six combinations below a directory."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.uri = f"sqlite:///{directory}/results/mlflow.db"
-        self.table = make_table(
-            models=("lenet-5",), absent=(), optimizations=("baseline",), batch_sizes=(1, 8)
-        )
-        for line in self.table.to_dict("records"):
-            self.record(line, {"p50": line["latency_p50_ms"]})
-        self.report = directory / "report.html"
-        self.report.write_text("<p>report</p>")
-
-    def record(self, line, content):
-        cell = Cell(*(line[name] for name in Cell.__dataclass_fields__))
-        path = self.directory / "profiles" / cell.path / "round0" / f"bs{line['batch_size']}.json"
-        write_json(path, content)
-        return path
-
-    def log(self, **changes):
-        plan = make_plan()["study"]
-        arguments = {
-            "uri": self.uri,
-            "experiment": EXPERIMENT,
-            "sweep": "default",
-            "project": "mine",
-            "plan": plan,
-            "table": self.table,
-        }
-        arguments |= {"profiles": self.directory / "profiles", "artifacts": [self.report]}
-        return log_sweep(**arguments | {"inventories": make_inventories()} | changes)
-
-    def runs(self, uri=None):
-        client = MlflowClient(uri or self.uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        return client.search_runs([experiment.experiment_id])
-
-    def children(self, uri=None):
-        return {r.info.run_name: r for r in self.runs(uri) if r.data.tags["hwfit.kind"] == "combination"}
+from hwfit.tracking import TrackingError, project_id
+from tracked import Server, Sweep, free_port
 
 
 @pytest.fixture
@@ -72,7 +20,7 @@ def sweep(tmp_path, monkeypatch):
 def test_each_combination_is_a_run_with_its_figures_below_one_of_the_sweep(sweep):
     counts = sweep.log()
     assert counts == {"created": 6, "replaced": 0, "unchanged": 0, "left": 0}
-    (parent,) = [run for run in sweep.runs() if run.data.tags["hwfit.kind"] == "sweep"]
+    parent = sweep.parent()
     assert parent.info.status == "FINISHED"
     assert parent.data.params["measurement.relative_ci"] == "0.02"
     children = sweep.children()
@@ -85,8 +33,8 @@ def test_each_combination_is_a_run_with_its_figures_below_one_of_the_sweep(sweep
         assert run.data.params["runtime"] == line["runtime"]
         # What was not measured is not there, rather than 0.
         assert "power_w" not in run.data.metrics
-        artifacts = sweep.directory / "results" / "mlartifacts" / run.info.run_id / "artifacts"
-        assert json.loads((artifacts / "round0" / f"bs{line['batch_size']}.json").read_text())["p50"] > 0
+        assert json.loads(sweep.files(run)[f"round0/bs{line['batch_size']}.json"])["p50"] > 0
+    assert sweep.files(parent)["report.html"] == "<p>report</p>"
 
 
 def test_a_second_log_adds_nothing(sweep):
@@ -111,10 +59,18 @@ def test_a_changed_record_or_row_replaces_its_run_alone(sweep):
 def test_a_run_that_a_killed_job_left_unfinished_is_made_anew(sweep):
     sweep.log()
     name, run = next(iter(sweep.children().items()))
-    client = MlflowClient(sweep.uri)
-    client.delete_tag(run.info.run_id, "hwfit.digest")
+    sweep.client().update_run(run.info.run_id, status="RUNNING")
     assert sweep.log()["replaced"] == 1
     assert sweep.children()[name].info.run_id != run.info.run_id
+
+
+def test_a_run_that_was_made_twice_as_its_answer_was_lost_goes(sweep):
+    sweep.log()
+    _, run = next(iter(sweep.children().items()))
+    tags = {"mlflow.parentRunId": sweep.parent().info.run_id, "hwfit.kind": "combination"}
+    sweep.client().create_run(run.info.experiment_id, tags=tags | {"hwfit.key": "of another sweep"})
+    sweep.log()
+    assert len(sweep.children()) == 6
 
 
 def test_what_left_the_matrix_is_kept_and_says_so(sweep):
@@ -157,6 +113,23 @@ def test_rows_that_failed_are_failed_runs_and_others_finished(sweep):
     assert found == ["FAILED"] * 3 + ["FINISHED"] * 3
 
 
+def test_runs_are_found_by_what_matters_and_their_notes_say_why(sweep):
+    sweep.table.loc[0, ["verdict", "reason", "valid"]] = ["rejected", "p90 120 ms > 100 ms", False]
+    sweep.log()
+    line = sweep.table.to_dict("records")[0]
+    found = sweep.runs(
+        query=f"tags.model = 'lenet-5' and tags.device = 'cpu' and tags.runtime = '{line['runtime']}' and "
+        "tags.optimization = 'baseline' and tags.status = 'ok' and tags.valid = 'false' and "
+        "tags.chosen = 'false' and tags.verdict = 'rejected'"
+    )
+    assert [run.data.params["batch_size"] for run in found] == [str(line["batch_size"])]
+    assert found[0].data.tags["mlflow.note.content"] == "**rejected**: p90 120 ms > 100 ms"
+    (chosen,) = sweep.runs(query="tags.chosen = 'true'")
+    best = sweep.table[sweep.table["verdict"] == "chosen"].iloc[0]
+    assert chosen.data.params["runtime"] == best["runtime"]
+    assert chosen.data.params["batch_size"] == str(best["batch_size"])
+
+
 def test_no_run_names_the_directory_or_a_password(sweep):
     sweep.log()
     for run in sweep.runs():
@@ -166,61 +139,20 @@ def test_no_run_names_the_directory_or_a_password(sweep):
         assert run.info.artifact_uri.startswith("mlflow-artifacts:")
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-class Server:
-    """A real MLflow server as `make ui` starts it, in a directory."""
-
-    def __init__(self, directory, *command):
-        self.address = f"http://127.0.0.1:{free_port()}"
-        port = self.address.rpartition(":")[2]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "hwfit", "ui", "--port", port],
-            cwd=directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
-            start_new_session=True,
-        )
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            assert self.process.poll() is None, "the server ended"
-            try:
-                urllib.request.urlopen(f"{self.address}/health", timeout=5)
-                return
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError("the server does not answer")
-
-    def stop(self):
-        os.killpg(self.process.pid, 15)
-        self.process.wait(30)
-
-
 def test_a_moved_project_serves_its_runs_and_artifacts_and_logs_on(sweep, tmp_path_factory, monkeypatch):
     sweep.log()
     moved = tmp_path_factory.mktemp("elsewhere") / "moved"
     shutil.move(sweep.directory, moved)
     monkeypatch.chdir(moved)
-    server = Server(moved)
-    try:
+    with Server(moved) as server:
         name, run = next(iter(sweep.children(server.address).items()))
         batch = name.rpartition("/")[2]
-        client = MlflowClient(server.address)
-        fetched = client.download_artifacts(
+        fetched = sweep.client(server.address).download_artifacts(
             run.info.run_id, f"round0/{batch}.json", str(tmp_path_factory.mktemp("got"))
         )
         assert json.loads(Path(fetched).read_text())["p50"] > 0
         # The same sweep over HTTP finds what SQLite holds.
-        again = Sweep(moved)
-        again.table = sweep.table
-        assert again.log(uri=server.address)["unchanged"] == 6
-    finally:
-        server.stop()
+        assert Sweep(moved, sweep.table).log(uri=server.address)["unchanged"] == 6
     sweep.directory, sweep.uri = moved, f"sqlite:///{moved}/results/mlflow.db"
     assert sweep.log()["unchanged"] == 6
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +148,34 @@ def test_snakemakes_own_report_holds_ours(swept):
         whole = b"".join(archive.read(name) for name in names if name.endswith((".js", "report.html")))
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):
         assert caption.read_text().split(".")[0].split(":")[0].encode() in whole, caption.name
+
+
+LAUNCH = {"environment": "torch-cpu", "python": None, "code": "print(1)"}
+
+
+def test_the_chosen_model_is_registered_by_one_target_and_once(swept, tmp_path):
+    project = shutil.copytree(swept.directory, tmp_path / "copy")
+    results, path = project / "results", project / "reports" / "recommendation.json"
+    recommendation = json.loads(path.read_text())
+    # Whatever was decided: on a busy host no row can be trusted, and nothing is chosen.
+    row = json.loads(swept.table().iloc[0].to_json())
+    recommendation["models"][0] |= {"chosen": row, "verdict": "chosen", "launch": LAUNCH}
+    path.write_text(json.dumps(recommendation))
+    assert "models:/lenet-300-100@chosen" in run_snakemake(project, "register")
+    assert "Nothing to be done" in run_snakemake(project, "register")
+    (results / "registered.json").unlink()
+    assert "registered before" in run_snakemake(project, "register")
+    client = MlflowClient(f"sqlite:///{results}/mlflow.db")
+    (version,) = client.search_model_versions("name = 'lenet-300-100'")
+    run = client.get_run(version.run_id)
+    assert run.data.params["batch_size"] == str(row["batch_size"])
+    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
+    files = results / "mlartifacts" / version.source.removeprefix("mlflow-artifacts:/")
+    assert {"card.json", "launch.py", "weights.safetensors"} <= {file.name for file in files.iterdir()}
+
+    recommendation["models"][0]["chosen"] = None
+    path.write_text(json.dumps(recommendation))
+    assert "lenet-300-100: nothing was chosen" in run_snakemake(project, "register")
 
 
 def test_bad_config_stops_before_any_job_and_touches_nothing(swept):

@@ -58,6 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
     report.add_argument("--language", default="en", choices=("en", "zh"))
     track.add_argument("--report", type=Path, required=True)
 
+    register = commands.add_parser("register", help="register what was chosen with MLflow")
+    register.add_argument("--plan", type=Path, required=True)
+    register.add_argument("--recommendation", type=Path, required=True)
+    register.add_argument("--output", type=Path, required=True)
+
     pipeline = commands.add_parser("pipeline", help="say whether to cut a model in two, from layer times")
     pipeline.add_argument("--plan", type=Path, default=Path("results/plan.json"))
     pipeline.add_argument("--model", required=True)
@@ -212,25 +217,44 @@ def run_report(asked: argparse.Namespace) -> int:
 
 
 def run_track(asked: argparse.Namespace) -> int:
-    from hwfit.matrix import PROFILES
-    from hwfit.tracking import TrackingError, log_sweep, project_id
+    from hwfit.config import Study
+    from hwfit.matrix import PROFILES, Plan
+    from hwfit.tracking import TrackingError, find_page, log_sweep
 
     results = read_results(asked)
-    config = results["plan"]["config"]
+    planned = Plan(Study.model_validate(read_json(asked.plan)["study"]))
+    place = tracked(results["plan"]["config"])
     try:
         counts = log_sweep(
-            uri=tracking_uri(config["tracking"]["uri"]),
-            experiment=config["tracking"]["experiment"],
-            sweep=config["sweep"],
-            project=project_id(Path("results/project")),
+            **place,
             profiles=Path(PROFILES),
             artifacts=[asked.table, asked.recommendation, asked.report],
+            recommendation=read_json(asked.recommendation),
+            weights={cell: planned.weights_directory(cell) for cell in planned.cells},
             **results,
+        )
+        page = find_page(**place)
+    except TrackingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    write_json(asked.output, {**counts, "page": page})
+    return 0
+
+
+def run_register(asked: argparse.Namespace) -> int:
+    from hwfit.tracking import TrackingError, register_chosen
+
+    plan = read_json(asked.plan)
+    try:
+        registered = register_chosen(
+            **tracked(plan["study"]["config"]), plan=plan, recommendation=read_json(asked.recommendation)
         )
     except TrackingError as error:
         print(error, file=sys.stderr)
         return 1
-    write_json(asked.output, counts)
+    for line in registered:
+        print(line["said"])
+    write_json(asked.output, {"registered": registered})
     return 0
 
 
@@ -308,7 +332,23 @@ def run_ui(asked: argparse.Namespace) -> int:
         configured = read_json("results/plan.json")["study"]["config"]["tracking"]["uri"]
     except RecordError:
         configured = "sqlite:///results/mlflow.db"
-    return serve(tracking_uri(configured), asked.host, asked.port)
+    try:
+        page = read_json("results/tracking.json").get("page", "")
+    except RecordError:
+        page = ""
+    return serve(tracking_uri(configured), asked.host, asked.port, page)
+
+
+def tracked(config: dict[str, Any]) -> dict[str, Any]:
+    """Where a sweep is in MLflow, by its config."""
+    from hwfit.tracking import project_id
+
+    return {
+        "uri": tracking_uri(config["tracking"]["uri"]),
+        "experiment": config["tracking"]["experiment"],
+        "sweep": config["sweep"],
+        "project": project_id(Path("results/project")),
+    }
 
 
 def tracking_uri(default: str) -> str:
@@ -327,6 +367,7 @@ COMMANDS = {
     "compare": run_compare,
     "report": run_report,
     "track": run_track,
+    "register": run_register,
     "show": run_show,
     "retry": run_retry,
     "ui": run_ui,
