@@ -20,7 +20,8 @@ from hwfit.compare import Run
 from hwfit.config_errors import mask_credentials
 from hwfit.matrix import PROFILES, RESULTS
 from hwfit.records import Cell, RecordError, read_json, write_json
-from hwfit.tracking import SQLITE, flattened, text
+from hwfit.tracking.store import SQLITE, text
+from hwfit.tracking.sweep import flattened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PLAN = f"{RESULTS}/plan.json"
 RECOMMENDATION = "reports/recommendation.json"
 IN_MLFLOW = "mlflow:"
-# What names a combination's run: see `tracking.key_of`.
+# What names a combination's run: see `tracking.sweep.key_of`.
 KEY = re.compile(
     "/".join(f"(?P<{name}>[^/]+)" for name in ("device", "runtime", "model", "optimization", "scenario"))
     + r"/bs(?P<batch_size>\d+)"
@@ -161,8 +162,8 @@ class LoggedRuns:
         first_rounds = int(settings.get("rounds", 1))
         children = list(self.search(f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'"))
         children = [run for run in children if run.data.tags.get("hwfit.in_matrix") != "false"]
-        # Without a digest its log was cut short: see `tracking`.
-        logged = [run for run in children if run.data.tags.get("hwfit.digest")]
+        # One that is still running was cut short: see `tracking.sweep`.
+        logged = [run for run in children if run.info.status != "RUNNING"]
         combinations, contenders = [], []
         for run in logged:
             tags = run.data.tags
