@@ -117,7 +117,7 @@ def test_a_combination_that_left_the_matrix_is_not_read_and_an_unfinished_log_is
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     children = client.search_runs([experiment], "tags.`hwfit.kind` = 'combination'")
     client.set_tag(children[0].info.run_id, "hwfit.in_matrix", "false")
-        client.update_run(children[1].info.run_id, status="RUNNING")
+    client.update_run(children[1].info.run_id, status="RUNNING")
     run = read_run("mlflow:default", uri, EXPERIMENT)
     assert len(run.rows) == 3
     assert "the log of 1 combinations is not finished" in run.remarks[0]
