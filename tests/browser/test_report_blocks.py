@@ -82,7 +82,7 @@ def test_energy_and_cost_are_drawn_where_they_are_known_and_name_their_source(
     page = open_report(report_file())
     wait_for_charts(page, "efficientnet-lite0")
     assert page.locator("#block-price").is_hidden()
-    assert "No power sensor was found" in page.locator("#verdict").inner_text()
+    assert "reads no power sensor yet" in page.locator("#verdict").inner_text()
 
 
 def test_split_batches_have_a_block_of_their_own_with_their_scaling_efficiency(report_file, open_report):

@@ -217,7 +217,7 @@ def test_retry_forgets_an_environment_whose_python_is_gone_and_data_that_was_not
     ("change", "told"),
     [
         ({"flags": ["x"]}, "flags holds 'x', not a flag"),
-        ({"flags": [{"code": [1], "message": "m"}]}, "not a flag with its code"),
+        ({"flags": [{"code": [1], "message": "m"}]}, "not a flag with its code and message"),
         ({"details": []}, "details is [], not a mapping"),
         ({"details": {"median_standard_error": -1}}, "median_standard_error is -1, below 0"),
         ({"fingerprints": "x"}, "fingerprints is 'x', not a mapping"),
@@ -255,3 +255,11 @@ def test_an_edited_inventory_is_a_device_without_one(records, wrong):
     inventories = read_inventories(records.plan, records.directory)
     assert inventories["cpu"]["status"] == "unavailable"
     assert records.rows()[1].status == "ok"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no archive"])
+def test_samples_that_cannot_be_read_are_none(records, content):
+    path = records.write()
+    whole = path.with_suffix(".npz").read_bytes()
+    path.with_suffix(".npz").write_bytes(content if content != b"PK" else whole[: len(whole) // 2])
+    assert len(records.rows()[1].durations_ms()) == 0

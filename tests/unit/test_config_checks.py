@@ -460,6 +460,26 @@ def test_what_is_wanted_of_a_model_that_is_not_there_is_refused() -> None:
     ]
 
 
+def test_a_share_of_a_baseline_that_is_not_in_the_matrix_is_refused() -> None:
+    decision: dict[str, Any] = {"constraints": {"max_memory_mb": "60% of baseline"}}
+    assert config_findings({"optimizations": ["baseline", "bf16"]}, decision=decision) == []
+    found = config_findings({"optimizations": ["bf16"]}, decision=decision)
+    assert found[0][0] == ("decision", "baseline")
+    assert "optimization is 'baseline', which the matrix does not have for mlp; allowed: bf16" in found[0][1]
+    decision["baseline"] = {"device": "gpu0", "batch_size": 2}
+    texts = [text for _, text in config_findings(decision=decision)]
+    assert any("device is 'gpu0'" in text for text in texts)
+    assert any("batch_size is 2" in text for text in texts)
+
+
+def test_rounds_of_confirmation_are_in_order() -> None:
+    for least, most in ((3, 2), (0, 5)):
+        measurement = {"confirm_rounds": least, "most_confirm_rounds": most}
+        assert [path for path, _ in config_findings(measurement=measurement)] == [
+            ("measurement", "most_confirm_rounds")
+        ]
+
+
 def test_a_server_needs_a_limit_in_ms_for_each_model() -> None:
     measurement = {"scenarios": ["server"]}
     relative = {"constraints": {"latency_p99_ms": "50% of baseline"}}

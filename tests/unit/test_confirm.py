@@ -17,8 +17,8 @@ from studies import make_plan
 SIZES = (1, 8)
 
 
-def make_cell(optimization):
-    return Cell("net", "cpu", "torch", optimization, "single_stream")
+def make_cell(optimization, device="cpu"):
+    return Cell("net", device, "torch", optimization, "single_stream")
 
 
 class Machine:
@@ -46,21 +46,21 @@ class Machine:
             write_json(profile_path(PROFILES, cell, round, size), profile.to_dict())
 
 
-def confirmed(tmp_path, monkeypatch, times, spread, **measurement):
-    """The rounds of each optimization at batch size 1, and how often the machine was asked."""
+def confirmed(tmp_path, monkeypatch, times, spread, others=(), **measurement):
+    """The rounds of each optimization at batch size 1; `others` are contenders of the second device."""
     monkeypatch.chdir(tmp_path)
     matrix = {
         "models": ["net"],
-        "devices": ["cpu"],
+        "devices": ["cpu", "gpu0"] if others else ["cpu"],
         "runtimes": ["torch"],
         "optimizations": list(times),
         "batch_sizes": [1],
     }
     plan, machine = make_plan(matrix=matrix, measurement=measurement), Machine(times, spread)
-    for name in times:
-        machine.measure(plan, make_cell(name), 0, [1])
+    for cell in plan.cells:
+        machine.measure(plan, cell, 0, [1])
     contenders = [{"cell": make_cell(name).__dict__, "batch_size": 1} for name in times]
-    found = confirm(plan, contenders, machine.measure)
+    found = confirm(plan, contenders, others, machine.measure)
     return {entry["cell"]["optimization"]: entry["rounds"] for entry in found}
 
 
@@ -84,6 +84,13 @@ def test_without_a_bound_of_its_own_it_is_twice_the_rounds(tmp_path, monkeypatch
 
 def test_no_rounds_asked_for_are_none(tmp_path, monkeypatch):
     assert confirmed(tmp_path, monkeypatch, {"baseline": 10.0}, 0.02, confirm_rounds=0) == {"baseline": []}
+
+
+def test_a_row_that_ties_with_one_of_another_device_goes_on(tmp_path, monkeypatch):
+    other = {"cell": make_cell("baseline", "gpu0").__dict__, "batch_size": 1}
+    assert confirmed(tmp_path, monkeypatch, {"baseline": 10.0}, 0.02)["baseline"] == [1, 2, 3]
+    rounds = confirmed(tmp_path, monkeypatch, {"baseline": 10.0}, 0.02, others=[other])
+    assert rounds["baseline"] == [1, 2, 3, 4, 5, 6]
 
 
 def look(medians, others):

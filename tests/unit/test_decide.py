@@ -160,6 +160,12 @@ def test_contenders_are_the_leader_the_runner_up_and_what_may_still_win():
     ]
 
 
+def test_the_best_row_is_a_contender_though_its_first_process_was_slow():
+    slow_process = make_candidate("best", p50_ms=11.5, relative_error=0.01)
+    others = [make_candidate(f"other{i}", p50_ms=10 + i / 10, relative_error=0.01) for i in range(3)]
+    assert slow_process in contenders([*others, slow_process], "throughput", {}, 5, 0.05)
+
+
 def test_a_first_look_is_no_match_for_what_was_confirmed():
     lucky = make_candidate("lucky", p50_ms=9.0)
     confirmed = make_candidate("confirmed", p50_ms=10.0)

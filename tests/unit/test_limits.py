@@ -7,6 +7,7 @@ import pytest
 
 from hwfit.decide import decide
 from hwfit.decide.limits import check, tightest
+from hwfit.decide.shared import decide_shared
 from hwfit.relative_bound import relative_share
 from rows import make_candidate
 
@@ -59,6 +60,13 @@ def test_a_row_is_as_good_as_itself_whatever_its_doubt():
     assert check(base, "latency_p50_ms", "100% of baseline").verdict == "met"
     assert check(base, "min_throughput_samples_per_s", "100% of baseline").verdict == "met"
     assert check(base, "latency_p50_ms", "99% of baseline").verdict == "violated"
+
+
+def test_a_copy_of_the_baseline_is_the_baseline():
+    base, _ = beside_baseline()
+    groups = {("net", "single_stream"): [base]}
+    wishes = {"net": ("throughput", {"latency_p50_ms": "100% of baseline"})}
+    assert decide_shared("box", ["net"], groups, wishes, {}).device == "cpu"
 
 
 def test_without_a_measured_baseline_a_share_of_it_is_unproven():

@@ -278,7 +278,7 @@ def test_coverage_counts_every_row_and_groups_reasons(words):
 
 def test_energy_is_explained_only_while_nothing_measured_it(words):
     rows = prepare(make_table(models=("lenet-5",)), {})
-    assert "No power sensor" in findings.energy_note(rows, make_inventories(), words)
+    assert "reads no power sensor yet" in findings.energy_note(rows, make_inventories(), words)
     rows["energy_j_per_sample"] = 0.5
     assert findings.energy_note(rows, make_inventories(), words) is None
 

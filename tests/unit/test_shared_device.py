@@ -65,6 +65,17 @@ def test_devices_that_cannot_be_told_apart_are_a_tie_and_the_cheaper_wins_it():
     assert decision.probability_best == pytest.approx(0.45, abs=0.1)
 
 
+def test_a_price_that_is_not_known_makes_no_device_cheaper():
+    found = groups(
+        {"a": {"small": 1.0, "large": 50.0}, "b": {"small": 1.01, "large": 50.0}}, relative_error=0.05
+    )
+    for group in found.values():
+        group[0].price, group[1].price = None, 100.0
+    decision = decide_shared("box", MODELS, found, WISHES, {})
+    assert (decision.device, decision.tied) == ("a", ["b"])
+    assert "this is the best of them" in decision.summary
+
+
 def test_the_verdicts_of_each_models_own_answer_stay():
     found = groups({"a": {"small": 1.0, "large": 50.0}})
     for group in found.values():

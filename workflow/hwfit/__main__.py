@@ -141,8 +141,10 @@ def run_confirm(asked: argparse.Namespace) -> int:
     from hwfit.matrix import Plan
 
     plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
-    contenders = read_json(asked.contenders).get(asked.device, [])
-    write_json(asked.output, {"device": asked.device, "contenders": confirm(plan, contenders)})
+    named = read_json(asked.contenders)
+    others = [entry for device, entries in named.items() if device != asked.device for entry in entries]
+    found = confirm(plan, named.get(asked.device, []), others)
+    write_json(asked.output, {"device": asked.device, "contenders": found})
     return 0
 
 

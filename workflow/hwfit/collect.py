@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +48,8 @@ AVERAGED = (
     "power_w",
     "energy_j_per_sample",
 )
+# What numpy raises for a file of arrays that is missing, cut short or not one.
+UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 SUMMED = ("samples", "measured_s", "wall_s")
 
 
@@ -88,7 +92,7 @@ class Row:
             try:
                 with np.load(path.with_suffix(".npz")) as stored:
                     found.append(stored["durations_s"] * 1e3)
-            except (OSError, ValueError, KeyError):
+            except (*UNREADABLE, KeyError):
                 continue
         return np.concatenate(found) if found else np.empty(0)
 
@@ -97,7 +101,7 @@ def read_rows(
     plan: Mapping[str, Any],
     directory: Path | str = ".",
     first_looks_only: bool = False,
-    only: Mapping[tuple[Cell, int], list[int]] | None = None,
+    confirming: Mapping[tuple[Cell, int], list[int]] | None = None,
 ) -> list[Row]:
     """The rows of a plan, from the records below a directory.
 
@@ -106,17 +110,16 @@ def read_rows(
 
     Parameters
     ----------
-    only : just these combinations, with the rounds that confirm each so far
+    confirming : the rounds that confirm combinations so far, beside those that the files tell
     """
     directory = Path(directory)
-    confirmed = only if only is not None else {} if first_looks_only else confirmation_rounds(directory)
+    confirmed = {} if first_looks_only else confirmation_rounds(directory)
+    confirmed |= confirming or {}
     first_rounds = range(plan["study"]["config"]["measurement"]["rounds"])
     rows = []
     for combination in plan["combinations"]:
         cell = Cell(**{name: combination[name] for name in Cell.__dataclass_fields__})
         batch_size = combination["batch_size"]
-        if only is not None and (cell, batch_size) not in only:
-            continue
         if combination["status"]:
             rows.append(Row(cell, batch_size, combination["status"], combination["reason"]))
             continue
@@ -221,12 +224,17 @@ def estimate_of(row: Row, spread: Spread) -> Estimate | None:
 def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:
     """The table a user reads, a row a combination, with the columns of `records.COLUMNS`."""
     study = plan["study"]
-    devices = schemas.ADAPTERS["devices"].validate_python(study["devices"])
-    prices = {device: price_per_hour(devices, device) for device in devices}
+    prices = prices_of(study)
     lines = [
         figures_of(row, study, inventories.get(row.cell.device, {}), prices[row.cell.device]) for row in rows
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def prices_of(study: Mapping[str, Any]) -> dict[str, float | None]:
+    """The price of each device in US dollars an hour, a composite's as the sum of its members'."""
+    devices = schemas.ADAPTERS["devices"].validate_python(study["devices"])
+    return {device: price_per_hour(devices, device) for device in devices}
 
 
 def figures_of(
@@ -318,8 +326,12 @@ def forget_transient(directory: Path) -> list[Path]:
     for pattern in patterns:
         removed += [path for path in sorted(directory.glob(pattern)) if is_transient(path)]
     for path in sorted((directory / "results/data").rglob("*.npz")):
-        with np.load(path) as stored:
-            removed += [path] if "unavailable" in stored.files else []
+        try:
+            with np.load(path) as stored:
+                is_there = "unavailable" not in stored.files
+        except UNREADABLE:
+            is_there = False
+        removed += [] if is_there else [path]
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
         removed += sorted((directory / CONFIRMATIONS).glob("*.json"))
     # Snakemake does not ask for what is missing while everything made from it is there: the table goes too.
@@ -334,6 +346,8 @@ def is_transient(path: Path) -> bool:
     try:
         record = read_json(path)
     except RecordError:
+        return True
+    if not isinstance(record, Mapping):
         return True
     if record.get("status", "ok") != "ok":
         return record["status"] in TRANSIENT_STATUSES

@@ -19,6 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -125,9 +126,14 @@ class Comparison:
     devices: Mapping[str, DeviceSpread]
     quality_tolerance: float
 
-    @property
+    @cached_property
     def tested(self) -> list[Line]:
         return [line for line in self.lines if line.test]
+
+    @cached_property
+    def tested_on(self) -> Counter[str]:
+        """How many of them are of each device."""
+        return Counter(line.cell.device for line in self.tested)
 
     @property
     def counts(self) -> dict[str, int]:

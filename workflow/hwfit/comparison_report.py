@@ -93,7 +93,7 @@ def as_row(line: Line, comparison: Comparison, difference: float) -> dict[str, A
         row |= {f"{name}_{side}": value for name, value in figures_of(measured).items()}
     if found := line.test:
         tested, device = comparison.tested, line.cell.device
-        rows = sum(other.cell.device == device for other in tested)
+        rows = comparison.tested_on[device]
         row |= {
             "pace_ratio": found.ratio,
             "pace_ratio_ci_low": found.low,

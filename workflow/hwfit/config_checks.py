@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from hwfit import catalog
 from hwfit.composites import check_members, price_per_hour
 from hwfit.config_errors import nearest, shown, written
+from hwfit.decision_sections import BaselineRow
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
@@ -210,6 +211,13 @@ def check_config(
     if measurement.timeout_seconds < measurement.max_seconds:
         message = f"is {measurement.timeout_seconds:g}, below max_seconds ({measurement.max_seconds:g})"
         yield ("measurement", "timeout_seconds"), f"{message}; allowed: max_seconds or more"
+    most = measurement.most_confirm_rounds
+    if most is not None and most < measurement.confirm_rounds:
+        message = f"is {most}, below confirm_rounds ({measurement.confirm_rounds})"
+        yield ("measurement", "most_confirm_rounds"), f"{message}; allowed: confirm_rounds or more"
+    if most and not measurement.confirm_rounds:
+        message = f"is {most}, but confirm_rounds is 0, which asks for none"
+        yield ("measurement", "most_confirm_rounds"), f"{message}; allowed: 0"
     if "server" in measurement.scenarios:
         place = ("measurement", "scenarios", measurement.scenarios.index("server"))
         if not all(config.decision.percentile_limits_of(name) for name in config.model_names):
@@ -256,6 +264,7 @@ def _check_decision(config: Config, devices: Mapping[str, Device | Composite]) -
         if counts_cost and not any(price_per_hour(devices, name) for name in used):
             said = "is 'cost'" if wanted == "cost" else "has cost in it"
             yield place, f"{said}, but none of {', '.join(used)} has a price_per_hour in devices.yaml"
+    yield from _check_baseline(config)
     models = config.model_names
     named: list[tuple[KeyPath, str]] = [
         *((("decision", "per_model", name), name) for name in decision.per_model),
@@ -268,6 +277,29 @@ def _check_decision(config: Config, devices: Mapping[str, Device | Composite]) -
     for place, name in named:
         if name not in models:
             yield place, f"is {name!r}, which the matrix does not have; allowed: {', '.join(models)}"
+
+
+def _check_baseline(config: Config) -> Iterator[Finding]:
+    """What a limit is a share of is in the matrix."""
+    decision = config.decision
+    limits = {name: decision.limits_of(name) for name in config.model_names}
+    relative = [name for name, bounds in limits.items() if any(isinstance(b, str) for b in bounds.values())]
+    wanted = decision.baseline or BaselineRow()
+    for model in relative:
+        entries = [matrix for matrix in config.matrices if model in matrix.models]
+        there: dict[str, set[Any]] = {
+            "device": {device for entry in entries for device in entry.devices},
+            # Absent: every runtime that a device lists.
+            "runtime": {name for entry in entries for name in entry.runtimes or [str(wanted.runtime)]},
+            "optimization": {name for entry in entries for name in entry.optimizations},
+            "batch_size": {size for entry in entries for size in entry.batch_sizes},
+        }
+        for key, values in there.items():
+            asked = getattr(wanted, key)
+            if asked is not None and asked not in values:
+                said = f"{key} is {asked!r}, which the matrix does not have for {model}"
+                listed = ", ".join(str(value) for value in sorted(values, key=str))
+                yield ("decision", "baseline"), f"{said}; allowed: {listed}"
 
 
 def _check_contexts(config: Config, models: Mapping[str, Model]) -> Iterator[Finding]:

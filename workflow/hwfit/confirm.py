@@ -11,7 +11,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hwfit.collect import read_inventories, read_rows
@@ -24,7 +24,8 @@ Rounds = dict[tuple[Cell, int], list[int]]
 
 def confirm(
     plan: Plan,
-    contenders: list[Mapping[str, Any]],
+    contenders: Sequence[Mapping[str, Any]],
+    others: Sequence[Mapping[str, Any]] = (),
     measure: Callable[[Plan, Cell, int, list[int]], None] | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -32,6 +33,7 @@ def confirm(
 
     Parameters
     ----------
+    others : the contenders of other devices, beside which these may be undecided too
     measure : runs one round of a cell's batch sizes; supervised, in a process of its own, where absent
 
     Returns
@@ -40,13 +42,13 @@ def confirm(
     """
     measurement = plan.study.config.measurement
     most = measurement.most_confirm_rounds
-    most = 2 * measurement.confirm_rounds if most is None else max(most, measurement.confirm_rounds)
-    rounds: Rounds = {(Cell(**entry["cell"]), entry["batch_size"]): [] for entry in contenders}
-    left = set(rounds)
+    most = 2 * measurement.confirm_rounds if most is None else most
+    rounds: Rounds = {key: [] for key in keys_of(contenders)}
+    left, beside = set(rounds), keys_of(others)
     order = random.Random(seed)
     for number in range(most):
         if number >= measurement.confirm_rounds:
-            left = undecided_of(plan, {key: rounds[key] for key in left})
+            left &= undecided_of(plan, rounds, [*left, *beside])
         round = measurement.rounds + number
         cells = sorted({cell for cell, _ in left})
         order.shuffle(cells)
@@ -61,13 +63,18 @@ def confirm(
     ]
 
 
-def undecided_of(plan: Plan, rounds: Rounds) -> set[tuple[Cell, int]]:
-    """The combinations, of some with their rounds so far, that the decision cannot tell apart."""
-    if not rounds:
-        return set()
+def keys_of(contenders: Sequence[Mapping[str, Any]]) -> list[tuple[Cell, int]]:
+    """The combinations that entries of results/contenders.json name."""
+    return [(Cell(**entry["cell"]), entry["batch_size"]) for entry in contenders]
+
+
+def undecided_of(plan: Plan, rounds: Rounds, nominated: Sequence[tuple[Cell, int]]) -> set[tuple[Cell, int]]:
+    """Of combinations that were nominated, with the rounds that confirm them so far, those that the decision
+    cannot tell apart.
+    """
     data = plan.to_dict()
-    rows = read_rows(data, only=rounds)
-    return {(c.row.cell, c.row.batch_size) for c in still_open(rows, data, read_inventories(data))}
+    found = still_open(read_rows(data, confirming=rounds), data, read_inventories(data), nominated)
+    return {(candidate.row.cell, candidate.row.batch_size) for candidate in found}
 
 
 def measure_supervised(plan: Plan, cell: Cell, round: int, batch_sizes: list[int]) -> None:

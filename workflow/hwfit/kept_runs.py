@@ -178,7 +178,8 @@ class LoggedRuns:
             is_measured = rounds or tags.get("status") == "ok"
             why = {name: "" if is_measured else tags.get(name, "") for name in ("status", "reason")}
             combinations.append(cell.__dict__ | {"batch_size": batch_size} | why)
-            if again := [round for round in rounds if round >= first_rounds]:
+            named = re.findall(r"\d+", tags.get("hwfit.confirming", ""))
+            if again := [round for round in rounds if str(round) in named]:
                 contenders.append({"cell": cell.__dict__, "batch_size": batch_size, "rounds": again})
         self.fetch(sweep.info.run_id, "devices", directory / RESULTS)
         self.fetch(sweep.info.run_id, Path(RECOMMENDATION).name, directory / "reports")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from hwfit import __version__
-from hwfit.collect import Row, make_table
+from hwfit.collect import Row, make_table, prices_of
 from hwfit.decide import Candidate, Decision, contenders, decide
 from hwfit.decide.contenders import undecided
 from hwfit.decide.shared import SharedDecision, decide_shared
@@ -23,8 +23,8 @@ from hwfit.records import SCHEMA_VERSION, Cell
 
 # A contender beats the leader in at least this share of worlds drawn from first looks.
 CONTENDER_SHARE = 0.05
-# Bounds the cost of confirming: combinations of one model on one device.
-MOST_CONTENDERS = 3
+# Bounds the cost of confirming: combinations of one model in one scenario.
+MOST_CONTENDERS = 5
 
 
 def recommend(
@@ -48,6 +48,9 @@ def recommend(
         for decision in decisions:
             if decision.chosen and not decision.chosen.row.confirmed:
                 decision.summary += " Not confirmed in fresh rounds."
+        for each in shared:
+            if not all(choice.row.confirmed for choice in each.choices):
+                each.summary += " Not all of it is confirmed in fresh rounds."
     table["verdict"] = [candidate.verdict for candidate in candidates]
     table["reason"] = [candidate.reason for candidate in candidates]
     counts = Counter(row.status for row in rows)
@@ -84,15 +87,18 @@ def nominate(
 
 
 def still_open(
-    rows: Sequence[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]
+    rows: Sequence[Row],
+    plan: Mapping[str, Any],
+    inventories: Mapping[str, Any],
+    nominated: Collection[tuple[Cell, int]],
 ) -> list[Candidate]:
-    """Of rows in the midst of their fresh rounds, those that further rounds may tell apart."""
+    """Of the rows that were nominated, those that further rounds may tell apart."""
     wanted = wanted_in(plan)
     groups = by_question(make_candidates(rows, make_table(rows, plan, inventories), plan))
     return [
         candidate
         for (model, _), group in groups.items()
-        for candidate in undecided(group, wanted.wanted_of(model), wanted.limits_of(model))
+        for candidate in undecided(group, wanted.wanted_of(model), wanted.limits_of(model), nominated)
     ]
 
 
@@ -103,13 +109,12 @@ def wanted_in(plan: Mapping[str, Any]) -> Wanted:
 
 def make_candidates(rows: Sequence[Row], table: pd.DataFrame, plan: Mapping[str, Any]) -> list[Candidate]:
     """Each row with its line of the table, and the one that its relative limits look at."""
-    study = plan["study"]
+    study, prices = plan["study"], prices_of(plan["study"])
     found: dict[tuple[Cell, int], Candidate] = {}
     for row, line in zip(rows, table.to_dict("records"), strict=True):
         known = {str(name): none_if_missing(value) for name, value in line.items()}
         passes = len(study["optimizations"][row.cell.optimization]["passes"])
-        price = study["devices"][row.cell.device].get("price_per_hour")
-        found[row.cell, row.batch_size] = Candidate(row, known, passes, price)
+        found[row.cell, row.batch_size] = Candidate(row, known, passes, prices[row.cell.device])
     baseline = wanted_in(plan).baseline or BaselineRow()
     for (cell, batch_size), candidate in found.items():
         other = baseline.model_dump(exclude_none=True)

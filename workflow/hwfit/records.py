@@ -244,9 +244,13 @@ def require_profile(data: Mapping[str, Any]) -> None:
     if data["status"] == "ok" and not metrics.get("latency_p50_ms"):
         raise RecordError("status is ok, but metrics.latency_p50_ms is not a positive number")
     require_number(data.get("details", {}).get("median_standard_error"), "details.median_standard_error")
+    for name, value in data.get("fingerprints", {}).items():
+        if not isinstance(value, str):
+            raise RecordError(f"fingerprints.{name} is {value!r}, not text")
     for flag in data.get("flags", []):
-        if not isinstance(flag, Mapping) or not isinstance(flag.get("code"), str):
-            raise RecordError(f"flags holds {flag!r}, not a flag with its code")
+        told = [flag.get(name) for name in ("code", "message")] if isinstance(flag, Mapping) else [None]
+        if not all(isinstance(text, str) for text in told):
+            raise RecordError(f"flags holds {flag!r}, not a flag with its code and message")
         require_number(flag.get("value"), f"the value of the flag {flag['code']}", is_signed=True)
 
 

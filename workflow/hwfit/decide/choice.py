@@ -58,7 +58,7 @@ def decide(
     """
     objective = Objective.of(wanted, scenario)
     decision = decide_among(model, candidates, objective, limits)
-    decision.scenario, decision.objective, decision.limits = scenario, objective, limits
+    decision.scenario, decision.limits = scenario, limits
     decision.sensitivity = changes(candidates, decision.chosen, objective, limits)
     if decision.nearest_misses:
         decision.advice = limit_to_relax(decision.sensitivity)
@@ -78,7 +78,16 @@ def words_of(scenario: str) -> str:
 def decide_among(
     model: str, candidates: Sequence[Candidate], objective: Objective, limits: Mapping[str, Bound]
 ) -> Decision:
-    """Decide among the combinations of one model in one scenario."""
+    """The same without what would change the answer."""
+    decision = judged_and_chosen(model, candidates, objective, limits)
+    decision.objective = objective
+    return decision
+
+
+def judged_and_chosen(
+    model: str, candidates: Sequence[Candidate], objective: Objective, limits: Mapping[str, Bound]
+) -> Decision:
+    """Each candidate with its verdict, and the choice among those that fit best."""
     measured = [c for c in candidates if c.row.status == "ok"]
     for candidate in candidates:
         candidate.reason = candidate.row.reason

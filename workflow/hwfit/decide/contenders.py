@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hwfit.decide.candidate import Candidate
 from hwfit.decide.choice import decide_among
 from hwfit.decide.limits import Bound
 from hwfit.decide.objectives import Objective, compare
+from hwfit.records import Cell
 
 # Half-way a row is given up only where it is behind the leader with more certainty than at the end, since
 # who looks often is fooled more often: with four looks, equal rows are then told apart in 5% of cases.
 INTERIM_SHARE = 0.005
+# What a first look may be off by, whatever the spread of others says: a process may be slow as a whole (by a
+# third, in a fifth of the processes of a shared two-core machine), and the best row must not go lost by it.
+FIRST_LOOK_ERROR = 0.1
 
 
 def contenders(
@@ -31,7 +35,7 @@ def contenders(
     pool = possible(candidates, objective)
     if not pool:
         return []
-    _, share_better = compare(pool, objective)
+    _, share_better = compare(pool, objective, FIRST_LOOK_ERROR)
     scores = objective.scores(pool)
     ranked = sorted(zip(scores, share_better, range(len(pool)), strict=True), reverse=True)
     ordered = [(pool[index], better) for _, better, index in ranked]
@@ -44,14 +48,18 @@ def contenders(
 
 
 def undecided(
-    candidates: Sequence[Candidate], wanted: str | Mapping[str, float], limits: Mapping[str, Bound]
+    candidates: Sequence[Candidate],
+    wanted: str | Mapping[str, float],
+    limits: Mapping[str, Bound],
+    nominated: Collection[tuple[Cell, int]],
 ) -> list[Candidate]:
-    """Of rows in the midst of their fresh rounds, those that more rounds may still tell apart; none where
-    one of them is ahead of all others, or alone.
+    """Of the rows that were nominated, in the midst of their fresh rounds, those that more rounds may still
+    tell apart; none where one of them is ahead of all others, or alone.
     """
     objective = Objective.of(wanted, candidates[0].row.cell.scenario)
     decide_among("", candidates, objective, limits)
-    pool = possible(candidates, objective)
+    named = [c for c in candidates if (c.row.cell, c.row.batch_size) in nominated]
+    pool = possible(named, objective)
     if len(pool) < 2:
         return []
     _, share_better = compare(pool, objective)

@@ -123,7 +123,8 @@ def resolve(candidate: Candidate, limit: Limit, bound: Bound) -> Asked | str:
         return f"{limit.column} of the baseline was not measured"
     value = relative_share(bound) * figure
     # A row is as fast as itself, whatever the doubt of its figure.
-    reach = 1.0 if candidate is baseline or limit.column not in PACED else baseline.relative_reach()
+    is_itself = candidate.row is baseline.row
+    reach = 1.0 if is_itself or limit.column not in PACED else baseline.relative_reach()
     words = f"{value:.4g}{limit.unit} ({bound}'s {figure:.4g}{limit.unit})"
     return Asked(value, value / reach, value * reach, words)
 
@@ -131,7 +132,8 @@ def resolve(candidate: Candidate, limit: Limit, bound: Bound) -> Asked | str:
 def interval(candidate: Candidate, limit: Limit, bound: Bound) -> tuple[float, float]:
     """Between which ends a candidate's figure lies, with 95% confidence."""
     figure = candidate.line[limit.column]
-    is_itself = isinstance(bound, str) and candidate is candidate.baseline
+    baseline = candidate.baseline if isinstance(bound, str) else None
+    is_itself = baseline is not None and candidate.row is baseline.row
     reach = candidate.relative_reach() if limit.column in PACED and not is_itself else 1.0
     return figure / reach, figure * reach
 
@@ -146,7 +148,7 @@ def check_percentile(candidate: Candidate, name: str, asked: Asked, limit: Limit
         return Finding(name, "unproven", f"{limit.column}: the samples are not there")
     reach = reach_of_percentile(candidate)
     figure = float(np.quantile(durations, limit.percentile))
-    overshoot = figure / asked.value - 1
+    overshoot = figure / max(asked.value, 1e-12) - 1
     label = f"p{limit.percentile * 100:.0f} {figure:.4g} ms"
     counted = f"of {len(durations)} calls over it"
     exceeding = float((durations > asked.value).mean())
@@ -196,8 +198,7 @@ def tightest(candidate: Candidate, name: str) -> float | None:
         fidelity = candidate.line.get("fidelity")
         return None if fidelity is None else 1 - fidelity
     if limit.percentile is not None:
-        durations = np.sort(candidate.row.durations_ms())
-        return tightest_percentile(candidate, limit.percentile) if len(durations) else None
+        return tightest_percentile(candidate, limit.percentile)
     if candidate.line.get(limit.column) is None:
         return None
     low, high = interval(candidate, limit, 0.0)
@@ -207,6 +208,8 @@ def tightest(candidate: Candidate, name: str) -> float | None:
 def tightest_percentile(candidate: Candidate, percentile: float) -> float | None:
     """The least limit in ms under which so few calls go over it that the percentile is proven to keep it."""
     durations = candidate.row.durations_ms() * reach_of_percentile(candidate)
+    if not len(durations):
+        return None
     values = np.unique(durations)
     low, high = 0, len(values) - 1
     if exceedance_verdict(durations, values[high], percentile) != "met":

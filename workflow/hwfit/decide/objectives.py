@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from hwfit.uncertainty import draws
 
 DRAWS = 10_000
 MIX = "mix"
+# Behind by so many standard errors of both: out of reach even by the tails of Student's t on few degrees.
+HOPELESS = 15.0
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,6 @@ class Objective:
         """The score of each, shape (candidates,)."""
         return np.array([self.score(candidate) for candidate in candidates])
 
-    def worlds(self, candidates: Sequence[Candidate]) -> np.ndarray:
-        """Plausible scores, shape (DRAWS, candidates)."""
-        return worlds_of(candidates, self.scores(candidates))
-
     def lead(self, candidate: Candidate, other: Candidate) -> float:
         """By how much one is ahead of another: relative to the other's figure, which for what should be
         little is the share that is saved.
@@ -120,23 +118,41 @@ def figure(candidate: Candidate, goal: str) -> float | None:
     return value if value and value > 0 else None
 
 
-def worlds_of(candidates: Sequence[Candidate], scores: np.ndarray) -> np.ndarray:
+def worlds_of(candidates: Sequence[Candidate], scores: np.ndarray, least_error: float = 0.0) -> np.ndarray:
     """Plausible scores around those that were found, shape (DRAWS, candidates).
 
     Every goal is in proportion to the time of a call or to its inverse, so a world is a draw of each row's
     median time.
+
+    Parameters
+    ----------
+    least_error : relative standard error that each is taken to have at least
     """
-    estimates = [c.row.estimate for c in candidates if c.row.estimate]
+    estimates = [
+        replace(c.row.estimate, relative_error=max(c.row.estimate.relative_error, least_error))
+        for c in candidates
+        if c.row.estimate
+    ]
     medians = np.array([e.median_ms for e in estimates])
     return scores - np.log(draws(estimates, DRAWS, seed=0) / medians)
 
 
-def compare(candidates: Sequence[Candidate], objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+def compare(
+    candidates: Sequence[Candidate], objective: Objective, least_error: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """In plausible worlds: the share in which each is best, and in which each is not behind the leader.
 
-    The leader is never behind itself.
+    The leader is never behind itself; `least_error` as in `worlds_of`.
     """
-    worlds = objective.worlds(candidates)
-    leader = int(np.argmax(objective.scores(candidates)))
-    best = np.bincount(worlds.argmax(axis=1), minlength=len(candidates)) / len(worlds)
-    return best, (worlds >= worlds[:, [leader]]).mean(axis=0)
+    scores = objective.scores(candidates)
+    leader = int(np.argmax(scores))
+    errors = np.array([max(c.row.estimate.relative_error, least_error) for c in candidates if c.row.estimate])
+    # Worlds of thousands of rows would fill the memory; one so far behind is ahead in none of them.
+    near = scores >= scores[leader] - HOPELESS * (errors + errors[leader])
+    worlds = worlds_of(
+        [c for c, is_near in zip(candidates, near, strict=True) if is_near], scores[near], least_error
+    )
+    best, ahead = np.zeros(len(candidates)), np.zeros(len(candidates))
+    best[near] = np.bincount(worlds.argmax(axis=1), minlength=worlds.shape[1]) / len(worlds)
+    ahead[near] = (worlds >= worlds[:, [int(near[:leader].sum())]]).mean(axis=0)
+    return best, ahead

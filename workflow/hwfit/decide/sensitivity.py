@@ -61,7 +61,7 @@ def changes(
         if chosen and not standing[id(chosen)]:
             found.append(tighter(name, bound, rivals, standing, chosen, objective))
     if chosen:
-        allowed = [c for c in rivals if not standing[id(c)]]
+        allowed = confirmed_of([c for c in rivals if not standing[id(c)]])
         found += prices(allowed, chosen, objective)
         found += [quality(name, bound, chosen) for name, bound in numbers.items() if name in QUALITY]
     return [change for change in found if change]
@@ -76,7 +76,8 @@ def looser(
     objective: Objective,
 ) -> Change | None:
     """The least by which a limit would have to give way for a better row to be proven to fit."""
-    best = max([objective.score(c) for c in rivals if not standing[id(c)]], default=-math.inf)
+    fitting = confirmed_of([c for c in rivals if not standing[id(c)]])
+    best = max([objective.score(c) for c in fitting], default=-math.inf)
     blocked = [c for c in rivals if standing[id(c)] == {name} and objective.score(c) > best]
     needed = [(value, c) for c in blocked if (value := tightest(c, name)) is not None]
     if not needed:
@@ -87,6 +88,8 @@ def looser(
     gain = ""
     if chosen:
         gain = f": {objective.comparison(rival, chosen)} than {chosen.name}"
+        if chosen.row.confirmed and not rival.row.confirmed:
+            gain += ", by its first look"
     return Change(
         "limit",
         name,
@@ -120,7 +123,7 @@ def tighter(
         for c in rivals
         if not standing[id(c)] and (value := tightest(c, name)) is not None and sign * value < sign * mine
     ]
-    then = max(stricter, key=objective.score, default=None)
+    then = max(confirmed_of(stricter), key=objective.score, default=None)
     what = f"{then.name} would win" if then else "nothing that was measured would be proven to fit"
     return Change(
         "limit",
@@ -133,6 +136,11 @@ def tighter(
         f"The answer holds for {name} {'up' if limit.is_minimum else 'down'} to {at:g}{limit.unit}; "
         f"beyond it {what}.",
     )
+
+
+def confirmed_of(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Those with fresh rounds, where some have them: a first look is no match for these."""
+    return [c for c in candidates if c.row.confirmed] or candidates
 
 
 def prices(allowed: Sequence[Candidate], chosen: Candidate, objective: Objective) -> list[Change]:

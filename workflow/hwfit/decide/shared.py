@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwfit.decide.candidate import Candidate
-from hwfit.decide.choice import TIE_SHARE, Decision, decide
+from hwfit.decide.choice import TIE_SHARE, Decision, decide_among
 from hwfit.decide.limits import Bound
-from hwfit.decide.objectives import worlds_of
+from hwfit.decide.objectives import Objective, worlds_of
 
 Question = tuple[str, str]
 Wishes = Mapping[str, tuple[str | Mapping[str, float], Mapping[str, Bound]]]
@@ -82,15 +82,21 @@ def decide_shared(
     behind = (worlds >= worlds[:, [leader]]).mean(axis=0)
     names = list(fitting)
     tied = [device for device, share in zip(names, behind, strict=True) if share >= TIE_SHARE]
-    chosen = min(tied, key=lambda device: (price_of(fitting[device]), -centres[names.index(device)]))
+    # A price that is not known makes nothing cheaper.
+    prices = {device: price_of(fitting[device]) for device in tied}
+    knows_prices = all(price is not None for price in prices.values())
+    chosen = min(
+        tied, key=lambda device: (prices[device] if knows_prices else 0.0, -centres[names.index(device)])
+    )
     probability = float((worlds.argmax(axis=1) == names.index(chosen)).mean())
     for device, centre in zip(names, centres, strict=True):
         if device != chosen:
             gap = 1 - np.exp(centre - centres[names.index(chosen)])
             told = f"{abs(gap):.1%} {'behind' if gap > 0 else 'ahead'} in the geometric mean over the models"
-            others.append((device, f"{told}, which cannot be told from none" if device in tied else told))
+            others.append((device, f"{told}, too little to tell them apart" if device in tied else told))
+    rule = "cheapest" if knows_prices else "best"
     sure = (
-        f"{len(tied)} devices cannot be told apart; this is the cheapest of them"
+        f"{len(tied)} devices cannot be told apart; this is the {rule} of them"
         if len(tied) > 1
         else f"Best with probability {probability:.0%}"
         if len(names) > 1
@@ -117,7 +123,7 @@ def answers_on(
     for (model, scenario), group in questions.items():
         here = [copied(c) for c in group if c.row.cell.device == device]
         wanted, limits = wishes[model]
-        answer = decide(model, here, wanted, limits, scenario)
+        answer = decide_among(model, here, Objective.of(wanted, scenario), limits)
         if answer.verdict != "chosen":
             proven = "is proven to meet" if answer.verdict == "provisional" else "meets"
             return {}, f"no combination of {model} {proven} every limit there"
@@ -164,7 +170,6 @@ def worlds_of_devices(fitting: Mapping[str, Mapping[Question, Decision]]) -> np.
     return worlds_of(chosen, np.array(scores)) @ shares
 
 
-def price_of(answers: Mapping[Question, Decision]) -> float:
-    """The device's price; one that is not known makes nothing cheaper."""
-    prices = [answer.chosen.price for answer in answers.values() if answer.chosen]
-    return next((price for price in prices if price is not None), float("inf"))
+def price_of(answers: Mapping[Question, Decision]) -> float | None:
+    """The device's price, US dollars an hour; None where it is not known."""
+    return next((answer.chosen.price for answer in answers.values() if answer.chosen), None)

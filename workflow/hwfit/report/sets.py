@@ -38,7 +38,9 @@ def set_card(entry: Mapping[str, Any], recommendation: Mapping[str, Any], words:
     device, probability = text(entry.get("device")), number(entry.get("probability_best"))
     is_chosen = bool(device) and entry.get("verdict") != "none"
     badge = words("badge.chosen" if is_chosen else "badge.none")
-    if is_chosen and probability is not None:
+    if is_chosen and entry.get("tied"):
+        badge = words("badge.tied")
+    elif is_chosen and probability is not None and entry.get("others"):
         badge = words("badge.sure", share=percent(probability))
     scenarios = {text(row.get("scenario")) for row in entry.get("choices") or []}
     objective = str(recommendation.get("objective") or "throughput")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,11 @@ def write_ahead(database: Path, mounts: Path = Path("/proc/mounts")) -> bool:
         return False
 
 
+def unescaped(place: str) -> str:
+    """A path as /proc/mounts writes it, where blanks stand in octal (fstab(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)
+
+
 def file_system(directory: Path, mounts: Path) -> str:
     """The type of the file system that a directory is on; empty where the host does not tell."""
     try:
@@ -38,6 +44,6 @@ def file_system(directory: Path, mounts: Path) -> str:
     found = [
         (len(place), number, kind)
         for number, (_, place, kind, *_) in enumerate(lines)
-        if here.is_relative_to(place)
+        if here.is_relative_to(unescaped(place))
     ]
     return max(found)[2] if found else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from hwfit.collect import confirmation_rounds
 from hwfit.config_errors import mask_credentials
 from hwfit.matrix import inventory_file
 from hwfit.records import DEFAULT_SCENARIO, METRICS, Cell, fingerprint
@@ -94,6 +95,8 @@ class SweepLog:
     ) -> None:
         self.store, self.client, self.profiles = store, store.client, profiles
         self.parent = self.find_parent(sweep, project)
+        # Rounds of earlier contenders may lie beside them, and speak for nothing.
+        self.confirming = confirmation_rounds(profiles.parent.parent)
         self.inputs = Inputs(store, self.parent, weights)
 
     def find_parent(self, sweep: str, project: str) -> str:
@@ -122,6 +125,7 @@ class SweepLog:
             digest = fingerprint(
                 LAYOUT,
                 line,
+                self.confirming_of(line),
                 [path.read_text() for path in records],
                 card.content if card else None,
             )
@@ -172,6 +176,10 @@ class SweepLog:
         is_failed = line["status"] in FAILED_STATUSES
         self.client.set_terminated(run_id, status="FAILED" if is_failed else "FINISHED")
 
+    def confirming_of(self, line: Mapping[str, Any]) -> str:
+        """The rounds that confirm a combination, by commas."""
+        return ",".join(map(str, self.confirming.get((cell_of(line), line["batch_size"]), []))) or "none"
+
     def tags_of(self, key: str, digest: str, line: Mapping[str, Any]) -> dict[str, str]:
         """What a combination's run is found by."""
         said = f": {line['reason']}" if line.get("reason") else ""
@@ -183,6 +191,7 @@ class SweepLog:
             "hwfit.key": key,
             "hwfit.in_matrix": "true",
             "hwfit.digest": digest,
+            "hwfit.confirming": self.confirming_of(line),
             "cell": label_of(cell_of(line)),
             "chosen": "true" if verdict == "chosen" else "false",
         }
@@ -205,7 +214,7 @@ class SweepLog:
             tags=[
                 RunTag(f"config.{name}", value)
                 for name, value in wanted.items()
-                if known.get(name, value) != value
+                if run.data.tags.get(f"config.{name}", known.get(name, value)) != value
             ],
         )
         for path in artifacts:
