@@ -30,7 +30,7 @@ STUDY = {
         "optimizations": ["baseline", "prune50"],
         "batch_sizes": [1, 8],
     },
-    "measurement": {"max_seconds": 1.0, "relative_ci": 0.1, "confirm_rounds": 1},
+    "measurement": {"max_seconds": 1.0, "relative_ci": 0.1, "confirm_rounds": 1, "most_confirm_rounds": 1},
 }
 
 
