@@ -176,6 +176,15 @@ def test_a_first_look_is_no_match_for_what_was_confirmed():
     assert "not confirmed" in lucky.reason
 
 
+def test_where_one_row_alone_was_confirmed_the_next_is_a_first_look():
+    confirmed, other = make_candidate("confirmed", p50_ms=10.0), make_candidate("other", p50_ms=20.0)
+    confirmed.row.confirmed = True
+    decision = decide("net", [other, confirmed], "throughput", {})
+    assert (decision.chosen, decision.runner_up) == (confirmed, other)
+    assert decision.margin == pytest.approx(1.0)
+    assert "100% ahead of the first look at cpu/torch/other/batch 1" in confirmed.reason
+
+
 def test_the_reason_of_a_tie_names_another_row():
     simple = make_candidate("simple", p50_ms=10.0, relative_error=0.05, passes=0)
     quick = make_candidate("quick", p50_ms=9.9, relative_error=0.05, passes=2)
@@ -212,6 +221,13 @@ def test_the_spread_between_processes_is_pooled_over_rows_and_widens_a_single_ro
     thrice = estimate([10.0, 10.0, 10.0], [0.001] * 3, spread)
     assert alone.relative_error == pytest.approx(0.1, rel=0.02)
     assert thrice.relative_error == pytest.approx(alone.relative_error / np.sqrt(3))
+
+
+def test_one_restless_round_does_not_drown_what_the_others_agree_on():
+    spread = pooled_spread([[10.0, 10.1, 9.9], [20.0, 20.2, 19.8]])
+    calm = estimate([10.0] * 6, [0.01] * 6, spread)
+    restless = estimate([10.0] * 6, [0.01] * 5 + [0.6], spread)
+    assert restless.relative_error == pytest.approx(calm.relative_error)
 
 
 def test_intervals_of_rows_with_few_rounds_cover_the_truth_in_95_percent_of_sweeps():

@@ -70,8 +70,9 @@ def estimate(medians_ms: Sequence[float], within: Sequence[float], spread: Sprea
     """
     rounds = len(medians_ms)
     centre = math.exp(float(np.mean(np.log(medians_ms))))
-    variance = float(np.mean(np.square(within)))
-    # The spread of medians holds the doubt within them too; where that is larger in this row, it counts.
+    # The spread of medians holds the doubt within them too; where that is larger in this row, it counts, as
+    # the middle one of the rounds has it: one restless round says nothing of where the others agree.
+    variance = float(np.median(np.square(within)))
     return Estimate(centre, math.sqrt(max(spread.relative**2, variance) / rounds), spread.degrees)
 
 

@@ -105,10 +105,23 @@ def judged_and_chosen(
                 said = objective.comparison(candidate, decision.chosen)
                 candidate.verdict = "dominated"
                 candidate.reason = f"first look, not confirmed: {said} than {decision.chosen.name}"
+        if decision.chosen and not decision.runner_up:
+            name_runner_up(decision, [c for c in feasible if c is not decision.chosen], objective)
         return decision
     if unproven:
         return choose(model, unproven, objective, "provisional")
     return none_fits(model, measured)
+
+
+def name_runner_up(decision: Decision, others: Sequence[Candidate], objective: Objective) -> None:
+    """Where one row alone was confirmed, what comes next is the best of the first looks."""
+    if not others or not decision.chosen:
+        return
+    decision.runner_up = max(others, key=objective.score)
+    decision.margin = objective.lead(decision.chosen, decision.runner_up)
+    side = "ahead of" if decision.margin >= 0 else "behind"
+    ahead = f"{abs(decision.margin):.0%} {side} the first look at {decision.runner_up.name}"
+    decision.chosen.reason = f"best {objective.words} of what was confirmed, {ahead}"
 
 
 def judge(candidate: Candidate, objective: Objective) -> None:
