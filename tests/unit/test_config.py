@@ -88,7 +88,7 @@ def test_a_whole_number_is_fine_where_a_fraction_is_allowed(tmp_path: Path) -> N
 def test_passes_keep_their_key_when_written_out(tmp_path: Path) -> None:
     study = read(tmp_path)
     assert study.optimizations["prune50"].model_dump(mode="json", by_alias=True) == {
-        "passes": [{"pass": "prune", "amount": 0.5}]
+        "passes": [{"pass": "prune", "amount": 0.5, "scope": "global"}]
     }
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hwfit.worker.passes.prune import apply
+from hwfit.worker.checkpoint import Checkpoint
+from hwfit.worker.passes import prune
 
 GENERATOR = np.random.default_rng(0)
 ARRAYS = {
@@ -15,6 +16,12 @@ ARRAYS = {
     "model.embed_tokens.weight": GENERATOR.standard_normal((50, 8)).astype(np.float32),
 }
 PRUNABLE = ("a.weight", "b.weight")
+
+
+def apply(arrays, amount, scope="global"):
+    checkpoint = Checkpoint(arrays, {}, None, None, None)
+    prune.apply(checkpoint, amount, scope)
+    return checkpoint.arrays
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.1, 0.5, 0.9, 1.0])
@@ -49,3 +56,11 @@ def test_nothing_prunable_is_no_error():
 def test_the_dtype_stays():
     half = {"a.weight": ARRAYS["a.weight"].astype(np.float16)}
     assert apply(half, 0.5)["a.weight"].dtype == np.float16
+
+
+def test_by_layer_each_loses_its_share():
+    pruned = apply(ARRAYS, 0.25, "layer")
+    for name in PRUNABLE:
+        assert (pruned[name] == 0).mean() == 0.25
+    together = apply(ARRAYS, 0.25)
+    assert (together["b.weight"] == 0).mean() < 0.25 < (together["a.weight"] == 0).mean()

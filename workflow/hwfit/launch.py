@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwfit.catalog import COMPOSITE, generation_lengths, weights_file
+from hwfit.catalog import COMPOSITE, generation_lengths
 from hwfit.collect import Row
 from hwfit.config import Study
 from hwfit.matrix import Plan, environment_file
-from hwfit.records import RecordError, read_json
+from hwfit.records import RecordError, read_json, weights_path
 
 TEMPLATE = """\
 # {title}
@@ -64,11 +64,13 @@ def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
     prompt_tokens, output_tokens = generation_lengths(cell.scenario) or (None, None)
     inputs = PROMPTS if prompt_tokens else INPUTS
     weights = job["weights_directory"]
+    if job["accelerator"] != COMPOSITE:
+        weights = str(weights_path(Path(weights), cell.runtime))
     code = TEMPLATE.format(
         package=seen_from_here(Path(__file__).parents[1]),
         title=f"{cell}, batch size {row.batch_size}",
         model=job["model_directory"],
-        weights=weights if job["accelerator"] == COMPOSITE else f"{weights}/{weights_file(cell.runtime)}",
+        weights=weights,
         source=job["source"],
         task=job["task"],
         accelerator=job["accelerator"],

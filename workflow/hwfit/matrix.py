@@ -25,6 +25,13 @@ PROFILES = f"{RESULTS}/profiles"
 NOT_IN_MATRIX = "not in the matrix"
 # What an ONNX file is called that is made of a model as it is.
 CHECKPOINT = "checkpoint"
+# How a message names the networks of a task.
+NETWORKS = {
+    "classification": "classifiers",
+    "embedding": "encoders of texts",
+    "features": "networks without classes",
+    "generation": "language models",
+}
 # Prepares checkpoints where no CPU of the matrix brings an environment with the runtime.
 FALLBACK_PREPARE_ENVIRONMENT = "{}-cpu"
 
@@ -101,15 +108,23 @@ class Plan:
         if cell.runtime not in self.study.models[cell.model].sources:
             return "unsupported", f"models.yaml names no {cell.runtime} source for {cell.model}"
         for step in self.study.optimizations[cell.optimization].passes:
-            runtimes = PASSES[step.name].runtimes
-            if cell.runtime not in runtimes:
-                return "unsupported", f"{step.name} works in {', '.join(runtimes)}, not in {cell.runtime}"
-            if self.study.models[cell.model].task == "generation" and not PASSES[step.name].is_for_generation:
-                return "unsupported", f"{step.name} does not act on language models"
-            source = self.study.models[cell.model].sources[cell.runtime]
-            own = "an ONNX file" if source.onnx else source.callable and f"a callable in {cell.runtime}"
-            if PASSES[step.name].kind == "artifact" and own and cell.runtime != "torch":
-                return "unsupported", f"{step.name} rewrites the checkpoint; {own} has its own weights"
+            if reason := self.misfit(step.name, cell, device.accelerator):
+                return "unsupported", reason
+        return None
+
+    def misfit(self, name: str, cell: Cell, accelerator: str) -> str | None:
+        """Why a pass does not work in a cell, as far as its declaration tells."""
+        declared, model = PASSES[name], self.study.models[cell.model]
+        if cell.runtime not in declared.runtimes:
+            return f"{name} works in {', '.join(declared.runtimes)}, not in {cell.runtime}"
+        if accelerator not in declared.accelerators:
+            return f"{name} works on {', '.join(declared.accelerators)}, not on {accelerator}"
+        if model.task not in declared.tasks:
+            return f"{name} does not act on {NETWORKS[model.task]}"
+        source = model.sources[cell.runtime]
+        own = "an ONNX file" if source.onnx else source.callable and f"a callable in {cell.runtime}"
+        if declared.kind == "artifact" and own and cell.runtime != "torch":
+            return f"{name} rewrites the checkpoint; {own} has its own weights"
         return None
 
     def member_cells(self, cell: Cell) -> list[Cell]:
@@ -180,7 +195,10 @@ class Plan:
         """The environment that makes a model's checkpoint and reference: a CPU's, since an accelerator may
         be absent, and of the runtime that can.
         """
-        wanted = self.prepare_runtime(model)
+        return self.cpu_environment(self.prepare_runtime(model))
+
+    def cpu_environment(self, wanted: str) -> str:
+        """The environment of a runtime on a CPU of the matrix, or by hwfit's own name for it."""
         candidates = [
             environment
             for device in self.hardware.values()
@@ -210,6 +228,10 @@ class Plan:
                 users.setdefault(self.environment(device, runtime), set()).add(device)
         for model in self.models:
             users.setdefault(self.prepare_environment(model), set())
+        for cell in self.cells:
+            for member in self.member_cells(cell) or [cell]:
+                if self.file_passes(member.optimization):
+                    users.setdefault(self.cpu_environment(member.runtime), set())
         return {name: sorted(devices) for name, devices in sorted(users.items())}
 
     def runtimes_of(self, device: str) -> list[str]:
@@ -225,6 +247,10 @@ class Plan:
     def artifact_passes(self, optimization: str) -> list[dict[str, Any]]:
         """The passes that make a checkpoint, as plain data."""
         return self._passes(optimization, "artifact")
+
+    def file_passes(self, optimization: str) -> list[dict[str, Any]]:
+        """The passes that make the file of a runtime, as plain data."""
+        return self._passes(optimization, "file")
 
     def _passes(self, optimization: str, kind: str) -> list[dict[str, Any]]:
         passes = self.study.optimizations[optimization].passes
@@ -242,9 +268,21 @@ class Plan:
         named = {self.artifact(name): self.artifact_passes(name) for name in self.study.optimizations}
         return {name: passes for name, passes in named.items() if name}
 
+    @cached_property
+    def files(self) -> dict[str, tuple[str, list[dict[str, Any]]]]:
+        """What file passes make, by name: the artifact that they begin with, and the passes."""
+        found = {}
+        for name in self.study.optimizations:
+            if passes := self.file_passes(name):
+                found[artifact_name([*self.artifact_passes(name), *passes])] = (self.artifact(name), passes)
+        return found
+
     def weights_directory(self, cell: Cell) -> str:
         """Where the weights that a cell runs lie; of a composite's, those of its first member."""
         first, *_ = [*self.member_cells(cell), cell]
+        if passes := self.file_passes(first.optimization):
+            made = artifact_name([*self.artifact_passes(first.optimization), *passes])
+            return f"{RESULTS}/files/{first.runtime}/{first.model}/{made}"
         return weights_directory(first.model, self.artifact(first.optimization), first.runtime)
 
     def job(self, cell: Cell, round: int, batch_sizes: Iterable[int] | None = None) -> dict[str, Any]:
@@ -372,6 +410,10 @@ class Plan:
     def exported_card(self, model: str, artifact: str) -> str:
         """The card of the checkpoint that an ONNX file is made of."""
         return f"{checkpoint_directory(model, '' if artifact == CHECKPOINT else artifact)}/card.json"
+
+    def file_start(self, runtime: str, model: str, file: str) -> str:
+        """The directory of the weights that file passes begin with."""
+        return weights_directory(model, self.files[file][0], runtime)
 
     def onnx_files(self, model: str) -> list[str]:
         """The ONNX files that a model's sources name."""

@@ -57,10 +57,26 @@ class Prune(Section):
     amount: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
         description="share of the weights that become zero"
     )
+    scope: Literal["global", "layer"] = Field(
+        default="global", description="the smallest of all layers together, or that share of each layer"
+    )
+
+
+class QuantizeStatic(Section):
+    """Int8 weights and activations, their ranges calibrated on real inputs."""
+
+    name: Literal["quantize_static"] = Field(
+        alias="pass", description="a file pass: torch, tensorflow, onnxruntime, openvino"
+    )
+    dtype: Literal["int8"] = Field(default="int8", description="the format")
+    samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=64, description="most inputs to calibrate on"
+    )
 
 
 Pass = Annotated[
-    Cast | ChannelsLast | Compile | Eager | QuantizeDynamic | Prune | Threads, Field(discriminator="name")
+    Cast | ChannelsLast | Compile | Eager | Prune | QuantizeDynamic | QuantizeStatic | Threads,
+    Field(discriminator="name"),
 ]
 
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hwfit.catalog import weights_file
+
 SCHEMA_VERSION = 1
 
 STATUSES = (
@@ -319,6 +321,15 @@ def read_json(path: Path | str) -> Any:
         raise RecordError(f"{path}: not there") from error
     except (ValueError, OSError) as error:
         raise RecordError(f"{path}: {error}") from error
+
+
+def weights_path(directory: Path, runtime: str) -> Path:
+    """The file that a runtime loads: what a file pass has made, or the checkpoint in the runtime's form."""
+    try:
+        made = read_json(directory / "card.json").get("file")
+    except RecordError:
+        made = None
+    return directory / (made or weights_file(runtime))
 
 
 def read_profile(path: Path | str) -> Profile:

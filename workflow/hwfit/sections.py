@@ -124,6 +124,14 @@ class Model(Section):
     output: Annotated[str, Field(min_length=1, max_length=400)] | None = Field(
         default=None, description="of an ONNX file: the output that is compared; the first where absent"
     )
+    calibration: (
+        Annotated[str, _text(r"^[^\x00-\x1f]+\.npz$", "the path of a .npz file, without control characters")]
+        | None
+    ) = Field(
+        default=None,
+        description="inputs by name, first axis the samples, for passes that calibrate; absent: training "
+        "data, or what hwfit's data sets hold out, else samples that the model is also judged by",
+    )
     image: Image | None = Field(default=None, description="how images and IDX files become arrays")
     text: Text | None = Field(default=None, description="how a text file becomes arrays")
     samples: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(

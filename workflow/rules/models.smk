@@ -34,6 +34,7 @@ rule prepare_model:
         environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
         data=lambda wildcards: matrix.data_files(wildcards.model, study.models[wildcards.model].data),
         code=lambda wildcards: files_behind(study.models[wildcards.model]),
+        calibration=lambda wildcards: study.models[wildcards.model].calibration or [],
     output:
         "results/models/{model}/card.json",
     params:
@@ -47,6 +48,7 @@ rule prepare_model:
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker prepare --environment {input.environment:q}'
         " --name {wildcards.model:q} --model {params.model:q} --input {input.data:q} --code {input.code:q}"
+        " --calibration {input.calibration:q}"
         " --output {params.directory:q} > {log:q} 2>&1"
 
 
@@ -78,6 +80,7 @@ rule compress_model:
     input:
         environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
         card="results/models/{model}/card.json",
+        data=lambda wildcards: matrix.data_files(wildcards.model, study.models[wildcards.model].data),
     output:
         "results/artifacts/{model}/{artifact}/card.json",
     params:
@@ -93,4 +96,28 @@ rule compress_model:
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker compress --environment {input.environment:q}'
         " --name {wildcards.model:q} --model {params.model:q} --input {params.source:q}"
-        " --passes {params.passes:q} --output {params.directory:q} > {log:q} 2>&1"
+        " --passes {params.passes:q} --data {input.data:q} --output {params.directory:q} > {log:q} 2>&1"
+
+
+rule make_file:
+    input:
+        environment=lambda wildcards: matrix.environment_file(plan.cpu_environment(wildcards.runtime)),
+        model="results/models/{model}/card.json",
+        weights=lambda wildcards: plan.file_start(**wildcards) + "/card.json",
+    output:
+        "results/files/{runtime}/{model}/{file}/card.json",
+    params:
+        passes=lambda wildcards: json.dumps(plan.files[wildcards.file][1]),
+        source=lambda wildcards: matrix.model_directory(wildcards.model),
+        weights=lambda wildcards, input: str(Path(input.weights).parent),
+        directory=lambda wildcards, output: str(Path(output[0]).parent),
+    log:
+        "logs/files/{runtime}/{model}/{file}.log",
+    conda:
+        lambda wildcards: CONDA_FILES[plan.cpu_environment(wildcards.runtime)]
+    threads: ALL_CORES
+    shell:
+        '"$HWFIT_PYTHON" -m hwfit.worker quantize --environment {input.environment:q}'
+        " --name {wildcards.model:q} --runtime {wildcards.runtime} --input {params.source:q}"
+        " --checkpoint {params.weights:q} --passes {params.passes:q} --output {params.directory:q}"
+        " > {log:q} 2>&1"

@@ -48,15 +48,19 @@ def main(arguments: list[str] | None = None) -> int:
         ("prepare", "make a model's checkpoint"),
         ("compress", "apply artifact passes"),
         ("export", "make the ONNX file of a checkpoint"),
+        ("quantize", "make the file of a runtime that file passes ask for"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--environment", type=Path, required=True)
-        command.add_argument("--model", required=True, help="JSON: the model, as in models.yaml")
+        command.add_argument("--model", default="{}", help="JSON: the model, as in models.yaml")
         command.add_argument("--name", required=True)
         command.add_argument("--input", type=Path, nargs="?", help="none: made from the model's signature")
         command.add_argument("--code", type=Path, nargs="*", default=[], help="the user's code and weights")
-        command.add_argument("--passes", default="[]", help="JSON: the artifact passes")
-        command.add_argument("--checkpoint", type=Path, help="directory of the weights to export")
+        command.add_argument("--passes", default="[]", help="JSON: the artifact passes, or the file passes")
+        command.add_argument("--checkpoint", type=Path, help="directory of the weights to begin with")
+        command.add_argument("--calibration", type=Path, nargs="?", help="a .npz file of inputs")
+        command.add_argument("--data", type=Path, nargs="?", help="the .npz file of the model's data")
+        command.add_argument("--runtime", help="whose file to make")
         command.add_argument("--output", type=Path, required=True, help="directory")
 
     supervise = commands.add_parser("supervise", help="measure a cell in workers")
@@ -242,6 +246,7 @@ COMMANDS = {
     "prepare": run_artifact,
     "compress": run_artifact,
     "export": run_artifact,
+    "quantize": run_artifact,
     "supervise": run_supervise,
     "profile": run_profile,
     "member": run_member,

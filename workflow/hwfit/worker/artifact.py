@@ -1,4 +1,4 @@
-"""Making a model's checkpoint, a compressed one, or an ONNX file, in the environment of a framework.
+"""Making a model's checkpoint, a compressed one, or the file of a runtime, in a framework's environment.
 
 A failure becomes a card that says so, and with it rows: never the end of a sweep.
 """
@@ -20,7 +20,7 @@ INSIDE = "HWFIT_INSIDE_ENVIRONMENT"
 
 
 def make_artifact(asked: argparse.Namespace) -> int:
-    """Run `prepare`, `compress` or `export`, first outside, then again inside the environment's Python."""
+    """Run `prepare`, `compress`, `export` or `quantize`, outside, then again inside the environment."""
     if os.environ.get(INSIDE):
         return make_inside(asked)
     environment = read_json(asked.environment)
@@ -40,19 +40,36 @@ def make_artifact(asked: argparse.Namespace) -> int:
 def make_inside(asked: argparse.Namespace) -> int:
     """Make the artifact, in the framework's Python."""
     asked.output.mkdir(parents=True, exist_ok=True)
+    if asked.command in ("compress", "quantize"):
+        # All files that lie there are the artifact's; those of an earlier attempt are not.
+        for path in asked.output.iterdir():
+            path.unlink()
     try:
         if asked.command == "prepare":
             from hwfit.worker.prepare import prepare
 
-            prepare(asked.name, json.loads(asked.model), asked.input, asked.output, asked.code)
+            prepare(
+                asked.name, json.loads(asked.model), asked.input, asked.output, asked.code, asked.calibration
+            )
         elif asked.command == "export":
             from hwfit.worker.export import export
 
             export(asked.name, json.loads(asked.model), asked.input, asked.checkpoint, asked.output)
+        elif asked.command == "quantize":
+            from hwfit.worker.file_passes import make_file
+
+            make_file(
+                asked.name,
+                asked.runtime,
+                json.loads(asked.passes),
+                asked.input,
+                asked.checkpoint,
+                asked.output,
+            )
         else:
             from hwfit.worker.compress import compress
 
-            compress(asked.name, json.loads(asked.passes), asked.input, asked.output)
+            compress(asked.name, json.loads(asked.passes), asked.input, asked.data, asked.output)
     except Unsupported as error:
         write_failure(asked.output, "unsupported", str(error))
     except Unavailable as error:

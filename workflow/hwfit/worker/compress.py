@@ -11,12 +11,23 @@ from typing import Any
 import numpy as np
 
 from hwfit.records import SCHEMA_VERSION, file_sha256, read_json, write_bytes, write_json
+from hwfit.worker.checkpoint import Checkpoint
 from hwfit.worker.errors import Unsupported
-from hwfit.worker.passes import artifact_pass
+from hwfit.worker.passes import module_of, parameters
+
+WEIGHTS = "weights.safetensors"
 
 
-def compress(name: str, passes: Sequence[Mapping[str, Any]], source: Path, out: Path) -> None:
-    """Apply passes in order to a model's checkpoint; writes weights.safetensors, then card.json."""
+def compress(
+    name: str, passes: Sequence[Mapping[str, Any]], source: Path, data: Path | None, out: Path
+) -> None:
+    """Apply passes in order to a model's checkpoint; writes weights.safetensors, then card.json.
+
+    Parameters
+    ----------
+    source : directory of the prepared model
+    data : the .npz file that it was prepared from, for passes that retrain; None where there is none
+    """
     from safetensors.numpy import load_file, save
 
     started = time.perf_counter()
@@ -24,15 +35,12 @@ def compress(name: str, passes: Sequence[Mapping[str, Any]], source: Path, out: 
     if card["status"] != "ok":
         write_json(out / "card.json", card)
         return
-    arrays = load_file(source / "weights.safetensors")
-    for step in passes:
-        changed = artifact_pass(step).apply(arrays, **{k: v for k, v in step.items() if k != "pass"})
-        if all(np.array_equal(changed[key], arrays[key]) for key in arrays):
-            raise Unsupported(f"{step['pass']} finds nothing to change in {name}")
-        arrays = changed
-    content = save(arrays)
-    path = out / "weights.safetensors"
+    checkpoint = Checkpoint(load_file(source / WEIGHTS), card, source, data, out)
+    steps = [applied(step, checkpoint, name) for step in passes]
+    content = save(checkpoint.arrays)
+    path = out / WEIGHTS
     write_bytes(path, content)
+    files = checkpoint.files or [WEIGHTS]
     write_json(
         out / "card.json",
         {
@@ -41,13 +49,44 @@ def compress(name: str, passes: Sequence[Mapping[str, Any]], source: Path, out: 
             "reason": "",
             "model": name,
             "passes": list(passes),
+            "steps": steps,
             "seconds": time.perf_counter() - started,
-            "parameters": card["parameters"],
-            "nonzero_parameters": sum(
-                int(np.count_nonzero(arrays[name])) for name in card["parameter_names"] if name in arrays
-            ),
+            **counted(checkpoint),
             "weights_sha256": file_sha256(path),
-            "file_bytes": len(content),
+            "files": files,
+            "file_bytes": sum((out / file).stat().st_size for file in files),
             "deflated_bytes": len(zlib.compress(content, 6)),
         },
     )
+
+
+def applied(step: Mapping[str, Any], checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    """Let a pass act on a checkpoint; returns its name, its seconds, and what else it says of itself.
+
+    Raises Unsupported where it changed nothing.
+    """
+    started, before = time.perf_counter(), checkpoint.arrays
+    checkpoint.facts, checkpoint.files = {}, []
+    module_of(step).apply(checkpoint, **parameters(step))
+    if before.keys() == checkpoint.arrays.keys() and all(
+        np.array_equal(before[key], checkpoint.arrays[key]) for key in before
+    ):
+        raise Unsupported(f"{step['pass']} finds nothing to change in {name}")
+    return {"pass": step["pass"], "seconds": time.perf_counter() - started} | checkpoint.facts
+
+
+def counted(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Parameters of the network as it is now, and its operations where passes cut parts out of it."""
+    arrays, card = checkpoint.arrays, checkpoint.card
+    parameters = [arrays[name] for name in card["parameter_names"] if name in arrays]
+    found: dict[str, Any] = {
+        "parameters": sum(array.size for array in parameters),
+        "nonzero_parameters": sum(int(np.count_nonzero(array)) for array in parameters),
+    }
+    if found["parameters"] != card["parameters"] and card["task"] != "generation":
+        from hwfit.worker import counts
+
+        module = checkpoint.module()
+        found["flops_per_sample"] = counts.flops(module, checkpoint.evaluation.inputs)
+        found["activation_bytes_per_sample"] = counts.activation_bytes(module, checkpoint.evaluation.inputs)
+    return found

@@ -26,6 +26,8 @@ CHECKED_BATCHES = (1, 3)
 # A serialized model holds 2 GiB at most; larger weights go to a file beside it.
 LARGEST_BYTES = 1.8e9
 FILE = "model.onnx"
+# What an artifact's card says of a network that became smaller.
+CUT = ("flops_per_sample", "activation_bytes_per_sample")
 
 
 def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, out: Path) -> None:
@@ -60,6 +62,8 @@ def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, 
             "reason": "",
             "model": name,
             "passes": weights.get("passes", []),
+            "steps": weights.get("steps", []),
+            **{key: weights[key] for key in CUT if key in weights},
             "exporter": exporter,
             "relative_error": error,
             "seconds": time.perf_counter() - started,

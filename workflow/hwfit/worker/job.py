@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwfit.catalog import PASSES, generation_lengths, weights_file
-from hwfit.records import Cell, Profile, RecordError, fingerprint, profile_path, read_json, read_profile
+from hwfit.catalog import PASSES, generation_lengths
+from hwfit.records import (
+    Cell,
+    Profile,
+    RecordError,
+    fingerprint,
+    profile_path,
+    read_json,
+    read_profile,
+    weights_path,
+)
 from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
@@ -72,8 +81,16 @@ class Job:
     def weights_files(self) -> list[Path]:
         """What the runtime loads, or each of the members'."""
         if not self.members:
-            return [self.weights_directory / weights_file(self.cell.runtime)]
-        return [Path(m["weights_directory"]) / weights_file(m["runtime"]) for m in self.members]
+            return [weights_path(self.weights_directory, self.cell.runtime)]
+        return [weights_path(Path(m["weights_directory"]), m["runtime"]) for m in self.members]
+
+    @property
+    def stored_files(self) -> list[Path]:
+        """What the model takes on disk: these, or what an artifact's card names in their place."""
+        found: list[Path] = []
+        for path in self.weights_files:
+            found += [path.parent / name for name in read_card(path.parent).get("files", [path.name])]
+        return found
 
     @property
     def weights_directories(self) -> list[Path]:

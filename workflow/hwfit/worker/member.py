@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hwfit.catalog import weights_file
+from hwfit.records import weights_path
 from hwfit.worker import exchange, host, runtimes
 from hwfit.worker.exchange import Channel, Closed
 
@@ -59,7 +59,7 @@ class Member:
             runtimes.Request(
                 source=spec["source"],
                 task=spec["task"],
-                weights=Path(spec["weights_directory"]) / weights_file(spec["runtime"]),
+                weights=weights_path(Path(spec["weights_directory"]), spec["runtime"]),
                 card=spec["card"],
                 accelerator=spec["accelerator"],
                 index=spec["index"],

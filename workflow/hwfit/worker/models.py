@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hwfit.worker import hugging_face, zoo
 from hwfit.worker.errors import Unsupported
 
@@ -23,6 +25,18 @@ def torch_module(source: Source, task: str) -> Any:
     if "huggingface" in source:
         return hugging_face.torch_module(source, task)
     return called(source, torch.nn.Module, "a torch.nn.Module").eval()
+
+
+def load_arrays_into(module: Any, arrays: Mapping[str, Any]) -> None:
+    """Load a checkpoint's arrays into a torch module. Of tied weights it has one name."""
+    import torch
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    missing, unknown = module.load_state_dict(tensors, strict=False)
+    tied = {id(value) for name, value in module.state_dict(keep_vars=True).items() if name in tensors}
+    state = module.state_dict(keep_vars=True)
+    if unknown or any(id(state[name]) not in tied for name in missing):
+        raise ValueError(f"the checkpoint does not fit the model: {', '.join([*unknown, *missing])}")
 
 
 def load_torch_weights(module: Any, weights: Path) -> None:

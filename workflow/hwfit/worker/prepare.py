@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from hwfit.worker.onnx_model import OnnxModel
 
 CALLABLE_TOLERANCE = 1e-3
+# Most inputs that are kept for passes that calibrate, and what a data set calls those it holds out for them.
+CALIBRATION_SAMPLES = 256
+HELD_OUT = "calibration_"
 
 
 def prepare(
-    name: str, model: Mapping[str, Any], data: Path | None, out: Path, code: Sequence[Path] = ()
+    name: str,
+    model: Mapping[str, Any],
+    data: Path | None,
+    out: Path,
+    code: Sequence[Path] = (),
+    calibration: Path | None = None,
 ) -> None:
-    """Write weights.safetensors, evaluation.npz and, last, card.json.
+    """Write weights.safetensors, evaluation.npz, calibration.npz and, last, card.json.
 
     A model that has no torch source builds itself in its own runtime: its card then has no checkpoint, and
     its reference is what that runtime says on the CPU in fp32.
@@ -32,6 +40,7 @@ def prepare(
     ----------
     data : a .npz file; None where an ONNX file's inputs are generated from its signature
     code : the user's files, of callables or of weights, whose content is part of what is measured
+    calibration : a .npz file of inputs by name, for passes that calibrate
     """
     sources = model["sources"]
     # Where several runtimes load one checkpoint, it is torch's.
@@ -117,11 +126,21 @@ def prepare(
             require_classes(reference, labels, where)
             if labels is not None:
                 card["reference_accuracy"] = outputs.accuracy(reference, labels)
+    write_arrays(out / "evaluation.npz", arrays)
+    card["evaluation_sha256"] = file_sha256(out / "evaluation.npz")
+    if not is_generation:
+        held_out, card["calibration"] = calibration_inputs(
+            inputs, calibration, dataset, definition, source, name, where
+        )
+        write_arrays(out / "calibration.npz", held_out)
+    write_json(out / "card.json", card)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a .npz file."""
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
-    write_bytes(out / "evaluation.npz", content.getvalue())
-    card["evaluation_sha256"] = file_sha256(out / "evaluation.npz")
-    write_json(out / "card.json", card)
+    write_bytes(path, content.getvalue())
 
 
 def of_onnx_file(original: OnnxModel, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -177,17 +196,65 @@ def evaluation_set(
         return hugging_face.text_inputs(dataset, tokenizer), dataset.get("labels")
     if {"x_test", "y_test"} <= set(dataset):
         dataset = {"x": dataset["x_test"], "labels": dataset["y_test"]}
-    inputs = {key: as_float32(value) for key, value in dataset.items() if key != "labels"}
+    inputs = {
+        key: as_float32(value)
+        for key, value in dataset.items()
+        if key != "labels" and not key.startswith(HELD_OUT)
+    }
     if not inputs:
         raise Unavailable(f"{where} holds no input array")
     if "reference" in inputs:
         raise Unavailable(f"{where}: an input cannot be called reference, which the fp32 outputs are called")
-    lengths = {key: len(value) if value.ndim else 0 for key, value in dataset.items()}
+    judged = {key: value for key, value in dataset.items() if not key.startswith(HELD_OUT)}
+    lengths = {key: len(value) if value.ndim else 0 for key, value in judged.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         raise Unavailable(f"{where}: the arrays differ in length, or are empty: {lengths}")
-    return inputs, dataset.get("labels")
+    return inputs, judged.get("labels")
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:
     """The array, in single precision where it is in double: numpy's default, and no model's."""
     return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def calibration_inputs(
+    inputs: Mapping[str, np.ndarray],
+    given: Path | None,
+    dataset: Mapping[str, np.ndarray],
+    definition: Any,
+    source: Mapping[str, Any] | None,
+    name: str,
+    where: str,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Inputs for passes that calibrate, and what the card says of them.
+
+    The user's own where given; else training data, or what a data set holds out as `calibration_<array>`;
+    else some of the evaluated inputs. Raises Unavailable where the user's do not fit the model.
+    """
+    held_out = {
+        key.removeprefix(HELD_OUT): value for key, value in dataset.items() if key.startswith(HELD_OUT)
+    }
+    if given:
+        found, origin = user_data.read(given), str(given)
+        user_data.require_fit(found, inputs, origin)
+        found = {key: found[key].astype(inputs[key].dtype, copy=False) for key in inputs}
+    elif {"x_train", "y_train"} <= set(dataset):
+        rows = spread(len(dataset["x_train"]))
+        held_out = {"x_test": dataset["x_train"][rows], "y_test": dataset["y_train"][rows]}
+        (found, _), origin = evaluation_set(held_out, definition, source, name, where), "training data"
+    elif held_out:
+        (found, _), origin = evaluation_set(held_out, definition, source, name, where), "held out"
+    else:
+        rows = spread(len(next(iter(inputs.values()))))
+        found, origin = {key: array[rows] for key, array in inputs.items()}, "evaluated inputs"
+    rows = spread(len(next(iter(found.values()))))
+    return {key: array[rows] for key, array in found.items()}, {
+        "samples": len(rows),
+        "origin": origin,
+        "is_evaluated": origin == "evaluated inputs",
+    }
+
+
+def spread(count: int) -> np.ndarray:
+    """The rows of at most CALIBRATION_SAMPLES of so many samples, evenly spread."""
+    return np.arange(min(count, CALIBRATION_SAMPLES)) * count // min(count, CALIBRATION_SAMPLES)

@@ -167,10 +167,13 @@ class Bench:
         if self.card.get("synthetic_inputs"):
             said = "inputs were generated from the model's signature, not taken from real data"
             flags.append(Flag("synthetic_inputs", said))
+        weights = read_card(job.weights_directory)
+        if (weights.get("calibration") or {}).get("is_evaluated"):
+            said = "calibrated on samples that it is judged by: name others in models.yaml, `calibration`"
+            flags.append(Flag("calibrated_on_evaluation", said))
         samples_path = job.path(batch_size).with_suffix(".npz")
         write_samples(samples_path, [a.series.durations for a in attempts], series.arrays)
-        weights = read_card(job.weights_directory)
-        activation_bytes = self.card.get("activation_bytes_per_sample")
+        activation_bytes = (self.card | weights).get("activation_bytes_per_sample")
         metrics = figures | {
             "throughput_samples_per_s": series.throughput,
             "samples": len(series.durations),
@@ -179,10 +182,10 @@ class Bench:
             "load_s": self.load_s,
             "peak_memory_mb": peak_bytes / 1e6,
             "model_size_mb": self.model_size_bytes / 1e6,
-            "file_size_mb": file_size_mb(job.weights_files),
-            "parameters": self.card.get("parameters"),
+            "file_size_mb": file_size_mb(job.stored_files),
+            "parameters": weights.get("parameters", self.card.get("parameters")),
             "nonzero_parameters": weights.get("nonzero_parameters", self.card.get("parameters")),
-            "flops_per_sample": self.card.get("flops_per_sample"),
+            "flops_per_sample": weights.get("flops_per_sample", self.card.get("flops_per_sample")),
             "activation_mb_per_sample": activation_bytes and activation_bytes / 1e6,
             "device_share": placement.share if placement else None,
             "wall_s": time.perf_counter() - began,
@@ -199,6 +202,8 @@ class Bench:
                 "warm_up_calls": steady_after,
                 "operators_elsewhere": dict(placement.elsewhere) if placement else {},
                 "operators_by_format": session.precisions(),
+                "pass_seconds": session.pass_seconds,
+                "artifact_steps": weights.get("steps", []),
                 "samples_file": samples_path.name,
                 "conditions": attempt.conditions.figures(),
                 "attempts": [a.summary() for a in attempts],

@@ -76,3 +76,23 @@ def tokenised(dataset: Mapping[str, np.ndarray], options: Mapping[str, Any]) -> 
     names = ("input_ids", "attention_mask")
     arrays = {name: encoded[name].astype(np.int64) for name in names}
     return arrays | {key: value for key, value in dataset.items() if key == "labels"}
+
+
+def require_fit(given: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], where: str) -> None:
+    """Raises Unavailable where arrays cannot stand for a model's inputs: a name or a shape differs."""
+    for name, array in inputs.items():
+        if name not in given:
+            has = ", ".join(given) or "none"
+            raise Unavailable(f"{where} has no array {name}, which the model takes; it has {has}")
+        found = given[name]
+        if not found.ndim or not len(found):
+            raise Unavailable(f"{where}: {name} has no samples")
+        if found.shape[1:] != array.shape[1:]:
+            raise Unavailable(
+                f"{where}: {name} has shape {found.shape[1:]} a sample, the model's input {array.shape[1:]}"
+            )
+        if found.dtype.kind != array.dtype.kind:
+            raise Unavailable(f"{where}: {name} is {found.dtype}, the model's input {array.dtype}")
+    if len({len(given[name]) for name in inputs}) > 1:
+        raise Unavailable(f"{where}: the arrays differ in length")
+    require_sound({name: given[name] for name in inputs}, where)

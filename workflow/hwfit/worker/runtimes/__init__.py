@@ -14,6 +14,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,6 +81,11 @@ class Session(ABC):
 
     # Whether the device works while the host goes on, so that several calls can be under way.
     is_asynchronous = False
+
+    @cached_property
+    def pass_seconds(self) -> dict[str, float]:
+        """What each session pass took, as `passes.act_on` notes it."""
+        return {}
 
     @abstractmethod
     def place(self, batch: Batch) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 from hwfit.worker import models
 from hwfit.worker.errors import Unsupported
-from hwfit.worker.passes import session_pass
+from hwfit.worker.passes import act_on
 from hwfit.worker.runtimes import Batch, Request, Session
 
 TARGETS = {"cpu": "CPU", "npu": "Ascend"}
@@ -36,8 +36,7 @@ class MindSporeSession(Session):
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: Any = None
         self.cell = self.build(request)
-        for step in request.passes:
-            session_pass(step).mindspore(self, **{k: v for k, v in step.items() if k != "pass"})
+        act_on(self, "mindspore", request.passes)
         self.cell.set_train(False)
         if request.passes:
             self.require_kernels(request)

@@ -16,7 +16,7 @@ import onnxruntime
 from hwfit.worker import arrangement, onnx_graphs
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.onnx_model import NUMPY_TYPES, said
-from hwfit.worker.passes import session_pass
+from hwfit.worker.passes import act_on
 from hwfit.worker.runtimes import Batch, Placement, Request, Session
 
 # The execution provider of each accelerator, ONNX Runtime's name for its memory, and what to set. Fp32
@@ -50,8 +50,7 @@ class OnnxRuntimeSession(Session):
         self.providers: list[Any] = [(provider, settings)]
         if provider != ON_CPU:
             self.providers.append(ON_CPU)
-        for step in request.passes:
-            session_pass(step).onnxruntime(self, **{k: v for k, v in step.items() if k != "pass"})
+        act_on(self, "onnxruntime", request.passes)
         self.session = opened(self.model, self.options, self.providers)
         self.card = request.card
         self.types = {entry.name: NUMPY_TYPES.get(entry.type) for entry in self.session.get_inputs()}

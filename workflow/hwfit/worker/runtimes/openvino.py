@@ -16,7 +16,7 @@ from openvino import opset13
 
 from hwfit.worker import arrangement
 from hwfit.worker.errors import Unsupported
-from hwfit.worker.passes import session_pass
+from hwfit.worker.passes import act_on
 from hwfit.worker.runtimes import Batch, Request, Session
 
 DEVICES = {"cpu": "CPU", "xpu": "GPU", "intel-npu": "NPU"}
@@ -44,8 +44,7 @@ class OpenVinoSession(Session):
         # In OpenVINO's order, which takes tensors by their place; one tensor may have several names.
         self.names = [next(name for name in known if name in port.names) for port in self.model.inputs]
         self.types = {name: self.model.input(name).get_element_type().to_dtype() for name in self.names}
-        for step in request.passes:
-            session_pass(step).openvino(self, **{k: v for k, v in step.items() if k != "pass"})
+        act_on(self, "openvino", request.passes)
         self.requests: dict[tuple[Any, ...], Any] = {}
 
     def place(self, batch: Batch) -> tuple[tuple[Any, ...], list[Any]]:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from hwfit.worker import models
 from hwfit.worker.errors import Unsupported
-from hwfit.worker.passes import session_pass
+from hwfit.worker.passes import act_on
 from hwfit.worker.runtimes import Batch, Request, Session
 from hwfit.worker.zoo.layers import channels_last
 
@@ -37,8 +37,7 @@ class TensorFlowSession(Session):
         self.dtype = "float32"
         self.jit_compile = False
         self.is_traced = True
-        for step in request.passes:
-            session_pass(step).tensorflow(self, **{k: v for k, v in step.items() if k != "pass"})
+        act_on(self, "tensorflow", request.passes)
         keras.config.set_dtype_policy(self.dtype)
         self.strategy = strategy_of(request.accelerator, self.device)
         with self.strategy.scope():

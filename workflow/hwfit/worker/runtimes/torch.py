@@ -16,7 +16,7 @@ import torch
 
 from hwfit.worker import models
 from hwfit.worker.errors import Unsupported
-from hwfit.worker.passes import session_pass
+from hwfit.worker.passes import act_on
 from hwfit.worker.runtimes import Batch, Request, Session
 
 # As torch calls the device of each accelerator, and the package that teaches it to torch, if any.
@@ -48,8 +48,7 @@ class TorchSession(Session):
         self.module = models.torch_module(request.source, request.task)
         models.load_torch_weights(self.module, request.weights)
         self.module.eval()
-        for step in request.passes:
-            session_pass(step).torch(self, **{k: v for k, v in step.items() if k != "pass"})
+        act_on(self, "torch", request.passes)
         self.module.to(self.device)
         # fp32 means fp32: on NVIDIA, cuDNN's convolutions would round their inputs to TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -1,0 +1,97 @@
+"""File passes: the file that one runtime loads, made once for all its devices, rounds and batch sizes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwfit.catalog import weights_file
+from hwfit.records import SCHEMA_VERSION, file_sha256, read_json, write_json
+from hwfit.worker.passes import module_of, parameters
+
+
+@dataclass
+class Workpiece:
+    """A model in the form in which a runtime loads it, and what a file pass makes of it.
+
+    Attributes
+    ----------
+    weights : the file as it is so far: a safetensors checkpoint, or ONNX
+    card : the model's card, as `prepare` wrote it
+    calibration : inputs by name, in torch's layout, first axis the samples
+    out : directory for the new file, and whatever belongs to it
+    facts : what the artifact's card keeps of the pass
+    """
+
+    weights: Path
+    card: Mapping[str, Any]
+    calibration: Mapping[str, np.ndarray]
+    out: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def batches(self, size: int, most: int) -> list[dict[str, np.ndarray]]:
+        """The calibration's samples in whole batches, `most` samples at most, one batch at least."""
+        there = len(next(iter(self.calibration.values())))
+        starts = range(0, max(min(most, there) - size + 1, 1), size)
+        rows = [np.arange(start, start + size) % there for start in starts]
+        return [{name: array[each] for name, array in self.calibration.items()} for each in rows]
+
+
+def make_file(
+    name: str,
+    runtime: str,
+    passes: Sequence[Mapping[str, Any]],
+    source: Path,
+    weights: Path,
+    out: Path,
+) -> None:
+    """Apply file passes in order, in the runtime's environment; writes a file, then card.json.
+
+    Parameters
+    ----------
+    source : directory of the prepared model
+    weights : directory of what the runtime would load without these passes
+    """
+    started = time.perf_counter()
+    card, before = read_json(source / "card.json"), read_json(weights / "card.json")
+    for told in (card, before):
+        if told["status"] != "ok":
+            write_json(out / "card.json", told)
+            return
+    with np.load(source / "calibration.npz") as stored:
+        calibration = {entry: stored[entry] for entry in stored.files}
+    piece = Workpiece(weights / weights_file(runtime), card, calibration, out)
+    steps = []
+    for step in passes:
+        began, piece.facts = time.perf_counter(), {}
+        # It returns the name of the file that is to be loaded; all that lies in `out` belongs to it.
+        piece.weights = out / getattr(module_of(step), runtime)(piece, **parameters(step))
+        steps.append({"pass": step["pass"], "seconds": time.perf_counter() - began} | piece.facts)
+    files = sorted(path.name for path in out.iterdir() if path.is_file() and path.name != "card.json")
+    write_json(
+        out / "card.json",
+        {key: before[key] for key in KEPT if key in before}
+        | {
+            "schema_version": SCHEMA_VERSION,
+            "status": "ok",
+            "reason": "",
+            "model": name,
+            "passes": [*before.get("passes", []), *passes],
+            "steps": [*before.get("steps", []), *steps],
+            "seconds": time.perf_counter() - started,
+            "calibration": card.get("calibration"),
+            "weights_sha256": [file_sha256(out / file) for file in files],
+            "file": piece.weights.name,
+            "files": files,
+            "file_bytes": sum((out / file).stat().st_size for file in files),
+        },
+    )
+
+
+# What stays true of a network whose numbers were made narrower.
+KEPT = ("parameters", "nonzero_parameters", "flops_per_sample", "activation_bytes_per_sample")
