@@ -71,7 +71,8 @@ _GENERATION = re.compile(r"generate-(\d+)-(\d+)")
 
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 TEXT_SETS = ("python-topics", "python-help")
-DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", *TEXT_SETS)
+IMAGE_SETS = ("photographs", "scenes")
+DATASETS = (*DIGIT_SETS, *IMAGE_SETS, "photograph-patches", *TEXT_SETS)
 
 # How many samples are taken of a user's folder or text, or generated: a share of
 # them is then known to some percent.
@@ -81,9 +82,9 @@ ZOO = {
     "mlp": ZooModel(("features",), tuple(RUNTIMES), ("photograph-patches",)),
     "lenet-300-100": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
     "lenet-5": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
-    "alexnet": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
-    "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
-    "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), ("photographs",)),
+    "alexnet": ZooModel(("features", "classification"), tuple(RUNTIMES), IMAGE_SETS),
+    "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), IMAGE_SETS),
+    "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), IMAGE_SETS),
     "minilm": ZooModel(("embedding",), ("torch", *READ_ONNX), ("python-help",)),
     "smollm2": ZooModel(("generation",), FRAMEWORKS, ("python-topics",), 8192),
 }

@@ -23,6 +23,10 @@ class Cast(Section):
         alias="pass", description="a session pass: torch, tensorflow, mindspore, openvino"
     )
     dtype: Literal["bfloat16", "float16"] = Field(description="the format")
+    keep_depthwise: bool = Field(
+        default=False,
+        description="true (torch): depthwise filters, and what lies between layers, stay in fp32",
+    )
 
 
 class ChannelsLast(Section):

@@ -19,7 +19,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def compress(
-    name: str, passes: Sequence[Mapping[str, Any]], source: Path, data: Path | None, out: Path
+    name: str, passes: Sequence[Mapping[str, Any]], source: Path, out: Path, data: Path | None = None
 ) -> None:
     """Apply passes in order to a model's checkpoint; writes weights.safetensors, then card.json.
 
