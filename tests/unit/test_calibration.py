@@ -58,7 +58,7 @@ def test_the_users_own_go_before_all(tmp_path):
     ],
 )
 def test_those_that_do_not_fit_are_refused(arrays, said):
-    with pytest.raises(Unavailable, match="own.npz") as raised:
+    with pytest.raises(Unavailable, match=r"own\.npz") as raised:
         user_data.require_fit(arrays, INPUTS, "own.npz")
     assert said in str(raised.value)
 
