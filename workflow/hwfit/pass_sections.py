@@ -74,6 +74,10 @@ class PruneChannels(Section):
     amount: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
         description="share of the channels of each layer that are removed; outputs and attention stay whole"
     )
+    multiple_of: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=8,
+        description="what stays of a layer is rounded to the nearest multiple: kernels work on blocks",
+    )
     epochs: Epochs = Field(
         default=0, description="how often to go through the labelled training data afterwards; 0: not at all"
     )

@@ -6,6 +6,10 @@ group's importance is the L2 norm of its weights. The outputs stay all, and so d
 whose size is written into their code. What is left is built anew from the definition and the checkpoint, as
 each runtime will do it, and has to say the same: a network with other sizes in its code cannot be cut so.
 
+Kernels work on blocks of channels. EfficientNet-Lite0 whose layers keep 70%, whatever number that is, takes
+ONNX Runtime 1.5 to 2 times as long as the whole network; with multiples of 8, half as long (a CPU with
+AVX-512, one thread, batch sizes 1 and 8).
+
 Run on: CPU (torch 2.13.0, torch-pruning 1.6.1).
 """
 
@@ -29,9 +33,16 @@ HEADS = ("num_heads", "num_attention_heads", "num_key_value_heads", "head_dim", 
 
 
 def apply(
-    checkpoint: Checkpoint, amount: float, epochs: int = 0, learning_rate: float = 1e-3, seed: int = 0
+    checkpoint: Checkpoint,
+    amount: float,
+    multiple_of: int = 8,
+    epochs: int = 0,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
 ) -> None:
     """Remove a share of the channels of each layer, and retrain what is left where epochs are asked for.
+
+    How many stay is rounded to the nearest multiple, one at least.
 
     Raises Unsupported where the network cannot be cut so, or has no labelled data to retrain on.
     """
@@ -39,7 +50,7 @@ def apply(
 
     training = checkpoint.training() if epochs else None
     module = checkpoint.module()
-    checkpoint.facts |= cut(module, checkpoint.evaluation, amount)
+    checkpoint.facts |= cut(module, checkpoint.evaluation, amount, multiple_of)
     if training:
         started = time.perf_counter()
         accuracies = finetuning.finetune(module, training, epochs, learning_rate, seed)
@@ -53,7 +64,7 @@ def apply(
     verify(checkpoint, module)
 
 
-def cut(module: Any, data: Any, amount: float) -> dict[str, Any]:
+def cut(module: Any, data: Any, amount: float, multiple_of: int) -> dict[str, Any]:
     """Remove channels of a module, in place; returns how many output channels its layers had and have."""
     import torch
     import torch_pruning
@@ -71,6 +82,7 @@ def cut(module: Any, data: Any, amount: float) -> dict[str, Any]:
                 example_inputs=tuple(batch),
                 importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
                 pruning_ratio=amount,
+                pruning_ratio_dict=ratios(module, amount, multiple_of),
                 ignored_layers=[*last_layers(module, batch), *attention_layers(module)],
             ).step()
         with torch.inference_mode():
@@ -82,6 +94,18 @@ def cut(module: Any, data: Any, amount: float) -> dict[str, Any]:
             f"its channels cannot be cut: the outputs would be {tuple(got)}, not {tuple(wanted)}"
         )
     return {"channels_before": before, "channels_after": channels(module)}
+
+
+def ratios(module: Any, amount: float, multiple_of: int) -> dict[Any, float]:
+    """By layer the share of its channels to remove, so that what stays is a multiple."""
+    found = {}
+    for layer in module.modules():
+        count = getattr(layer, "out_channels", None) or getattr(layer, "out_features", None)
+        if count:
+            multiples = max(round(count * (1 - amount) / multiple_of), 1)
+            # Torch-Pruning rounds down what stays, count * (1 - ratio): half a channel more is safe.
+            found[layer] = max(1 - (multiples * multiple_of + 0.5) / count, 0.0)
+    return found
 
 
 def last_layers(module: Any, batch: list[Any]) -> list[Any]:
@@ -124,7 +148,7 @@ def channels(module: Any) -> int:
 
 
 def verify(checkpoint: Checkpoint, module: Any) -> None:
-    """Raises Unsupported where the network built anew from the checkpoint does not say what the module does."""
+    """Raises Unsupported where the network built anew from the checkpoint says something else."""
     import torch
 
     try:
