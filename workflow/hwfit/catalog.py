@@ -110,12 +110,16 @@ _NO_GENERATION = tuple(task for task in TASKS if task != "generation")
 
 PASSES = {
     "prune": Pass("artifact"),
+    "prune_2_4": Pass("artifact"),
+    "prune_channels": Pass("artifact", tasks=_NO_GENERATION),
+    "quantize_aware": Pass("artifact", tasks=("classification",)),
     "threads": Pass("session", keeps_outputs=True),
     "cast": Pass("session", (*FRAMEWORKS, "openvino")),
     "channels_last": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),
     "compile": Pass("session", ("torch", "tensorflow"), _NO_GENERATION, keeps_outputs=True),
     "eager": Pass("session", ("tensorflow", "mindspore"), _NO_GENERATION, keeps_outputs=True),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), accelerators=("cpu",)),
+    "sparse_2_4": Pass("session", ("torch",), accelerators=("cuda",)),
     "quantize_static": Pass(
         "file", ("torch", "tensorflow", "onnxruntime", "openvino"), _NO_GENERATION, ("cpu",)
     ),

@@ -19,6 +19,7 @@ from hwfit.decision_sections import BaselineRow
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
+from hwfit.pass_checks import check_passes
 from hwfit.sections import (
     Composite,
     Config,
@@ -178,6 +179,8 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
                     f"is {step}, which rewrites the checkpoint before {before[0]} acts on the loaded model"
                 )
                 yield path, f"{message}; write {step} first"
+        for place, message in check_passes(passes):
+            yield (name, "passes") if place is None else (name, "passes", place), message
         if "compile" in passes and "eager" in passes:
             yield (
                 (name, "passes"),
