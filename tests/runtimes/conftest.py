@@ -24,7 +24,7 @@ for name, model in json.loads(sys.argv[2]).items():
     prepare(name, model, directory / f"{model['data']}.npz", out)
     # To prune and deflate a quarter of a gigabyte, AlexNet's, says nothing that DenseNet-121 does not.
     if name != "alexnet":
-        compress(name, [{"pass": "prune", "amount": 0.5}], out, None, pruned)
+        compress(name, [{"pass": "prune", "amount": 0.5}], out, pruned)
     for checkpoint in (out, pruned)[: 1 if name == "alexnet" else 2]:
         exported = directory / f"{checkpoint.name}-onnx"
         exported.mkdir()

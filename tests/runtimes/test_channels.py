@@ -109,7 +109,7 @@ def made(name, source, data, cut=None, **training):
     prepare(name, model, directory / data, out)
     before = json.loads((out / "card.json").read_text())
     try:
-        compress(name, [{"pass": "prune_channels", **cut}], out, directory / data, smaller)
+        compress(name, [{"pass": "prune_channels", **cut}], out, smaller, directory / data)
     except Unsupported as error:
         found[name] = {"unsupported": str(error)}
         return

@@ -44,7 +44,7 @@ directory, written = Path(sys.argv[1]), int(sys.argv[4])
 prepare("smollm2", json.loads(sys.argv[2]), directory / "python-topics.npz", directory / "smollm2")
 (directory / "smollm2-pruned").mkdir()
 passes = [{"pass": "prune", "amount": 0.1}]
-compress("smollm2", passes, directory / "smollm2", None, directory / "smollm2-pruned")
+compress("smollm2", passes, directory / "smollm2", directory / "smollm2-pruned")
 
 # The same weights as a folder of Hugging Face's.
 numbers = json.loads((directory / "smollm2/card.json").read_text())["architecture"]

@@ -33,7 +33,7 @@ for variant, steps in {
 }.items():
     out = directory / variant
     out.mkdir()
-    compress(name, steps, source, data, out)
+    compress(name, steps, source, out, data)
     card = json.loads((out / "card.json").read_text())
     arrays = load_file(out / "weights.safetensors")
     found[variant] = {

@@ -158,6 +158,14 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
                 yield (name, "runtimes", runtime), message
 
 
+# What a pass of each kind does, in the order in which they act.
+ACTS_ON = {
+    "artifact": "rewrites the checkpoint",
+    "file": "makes the runtime's file",
+    "session": "acts on the loaded model",
+}
+
+
 def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[Finding]:
     """A list of passes can be carried out in its order, and baseline is none."""
     for name, optimization in optimizations.items():
@@ -173,12 +181,11 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
                 )
                 continue
             kind = catalog.PASSES[step].kind
-            before = [p for p in passes[:index] if catalog.PASSES[p].kind == "session"]
-            if kind == "artifact" and before:
-                message = (
-                    f"is {step}, which rewrites the checkpoint before {before[0]} acts on the loaded model"
-                )
-                yield path, f"{message}; write {step} first"
+            order = list(ACTS_ON)
+            before = [p for p in passes[:index] if order.index(catalog.PASSES[p].kind) > order.index(kind)]
+            if before:
+                acts, late = ACTS_ON[kind], ACTS_ON[catalog.PASSES[before[0]].kind]
+                yield path, f"is {step}, which {acts} before {before[0]} {late}; write {step} first"
         for place, message in check_passes(passes):
             yield (name, "passes") if place is None else (name, "passes", place), message
         if "compile" in passes and "eager" in passes:
