@@ -193,6 +193,16 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
         if "cast" in passes and "quantize_dynamic" in passes:
             reason = "quantize_dynamic works on fp32 weights and activations, and cast leaves neither"
             yield (name, "passes"), f"has both cast and quantize_dynamic: {reason}; allowed: one of the two"
+        for other in ("quantize_dynamic", "quantize_static"):
+            if "quantize_weights" in passes and other in passes:
+                reason = "each turns the same fp32 weights into whole numbers"
+                yield (
+                    (name, "passes"),
+                    f"has both quantize_weights and {other}: {reason}; allowed: one of them",
+                )
+        if "offload" in passes and "compile" in passes:
+            reason = "kernels are compiled for weights that lie still, and offload moves them"
+            yield (name, "passes"), f"has both offload and compile: {reason}; allowed: one of the two"
 
 
 def check_config(
