@@ -195,11 +195,8 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
             yield (name, "passes"), f"has both cast and quantize_dynamic: {reason}; allowed: one of the two"
         for other in ("quantize_dynamic", "quantize_static"):
             if "quantize_weights" in passes and other in passes:
-                reason = "each turns the same fp32 weights into whole numbers"
-                yield (
-                    (name, "passes"),
-                    f"has both quantize_weights and {other}: {reason}; allowed: one of them",
-                )
+                reason = "each turns the same fp32 weights into whole numbers; allowed: one of them"
+                yield (name, "passes"), f"has both quantize_weights and {other}: {reason}"
         if "offload" in passes and "compile" in passes:
             reason = "kernels are compiled for weights that lie still, and offload moves them"
             yield (name, "passes"), f"has both offload and compile: {reason}; allowed: one of the two"

@@ -1,9 +1,9 @@
 """Memory that was freed stays with the process, so that the next call finds it mapped.
 
-glibc gives the top of its heap back to the kernel when 128 kB there are free, and large blocks at once; the next
-call then faults every page in again and the kernel clears it. Torch in inference mode frees activations as it
-goes, which makes it the worst case. Sets M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3)). It holds for the
-whole process and is not taken back; what hwfit gives back itself between phases (malloc_trim) still is.
+glibc gives the top of its heap back to the kernel when enough is free there, and large blocks at once; the
+next call faults every page in again, and the kernel clears each. Torch in inference mode frees activations as
+it goes, which makes it the worst case. Sets M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3)). It holds for
+the whole process and is not taken back; what hwfit gives back between phases (malloc_trim) still goes.
 
 Run on: CPU, glibc 2.36.
 """

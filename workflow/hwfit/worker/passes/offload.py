@@ -1,5 +1,6 @@
-"""Weights in the host's memory, each layer's on the device only while it computes: less of the device's memory,
-at the price of moving all weights over the link in each call.
+"""Weights in the host's memory, each layer's on the device only while it computes.
+
+Takes less of the device's memory, and moves all weights over the link in each call.
 
 Never run on a device: what is tested is that layers are moved and forgotten (on torch's device 'meta').
 """

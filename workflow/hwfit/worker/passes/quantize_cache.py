@@ -1,8 +1,8 @@
 """Keys and values of a language model kept as int8, with a scale for each sequence, head and position.
 
-The cache takes about a quarter of its fp32 bytes. Keys and values are widened again for each token, so that it
-takes no less time. What the model says is evaluated through the cache as well. (Post-training, symmetric,
-per token, as in KIVI: Liu et al., ICML 2024, who go on to keys by channel and to 2 bits.)
+The cache takes about a quarter of its fp32 bytes. Keys and values are widened again for each token, so that
+it takes no less time. What the model says is evaluated through the cache as well. (Symmetric, by token; KIVI,
+Liu et al., ICML 2024, goes on to keys by channel and to 2 bits.)
 
 Run on: CPU (torch 2.13.0).
 """

@@ -35,7 +35,10 @@ INFERENCE = torch.inference_mode()
 
 
 class TorchSession(Session):
-    """A module on a device; session passes may replace `module`, `input_dtype`, `memory_format` and `move`."""
+    """A module on a device.
+
+    Session passes may replace `module`, `input_dtype`, `memory_format` and `move`.
+    """
 
     def __init__(self, request: Request) -> None:
         if request.threads:
