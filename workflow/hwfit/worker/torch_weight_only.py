@@ -1,11 +1,11 @@
 """Layers of torch whose weights are int8 or int4 while activations stay floats, by torch's own CPU kernels.
 
 The kernels (`_weight_int8pack_mm`, `_weight_int4pack_mm_for_cpu`) widen weights in registers, so that a
-product moves a quarter or an eighth of the fp32 bytes. They are quick for bf16 activations alone: for fp32 they
-are plain loops, which took 70 times as long as the fp32 product for 128 rows. So products take their inputs as
-bf16 and give back the format that came. torchao 0.18's Int8WeightOnlyConfig, without torch.compile, widens
-the whole matrix at each call, which took longer than bf16 weights; its Int4WeightOnlyConfig packs for GPUs
-alone, and its prototype for CPUs calls the same kernel as this module.
+product moves a quarter or an eighth of the fp32 bytes. They are quick for bf16 activations alone: for fp32
+they are plain loops, which took 70 times as long as the fp32 product for 128 rows. So products take their
+inputs as bf16 and give back the format that came. torchao 0.18's Int8WeightOnlyConfig, without torch.compile,
+widens the whole matrix at each call, which took longer than bf16 weights; its Int4WeightOnlyConfig packs for
+GPUs alone, and its prototype for CPUs calls the same kernel as this module.
 
 Run on: CPU with AVX512-BF16 (torch 2.13.0).
 """
@@ -117,8 +117,8 @@ def fits_int4(weight: Tensor, group_size: int) -> bool:
 def quantize(module: nn.Module, dtype: str, group_size: int) -> None:
     """Replace every Linear layer of a module, and embeddings whose table is a Linear layer's weight too.
 
-    Such a table is int8 whatever is asked for, and held once: in the int4 kernel's packing no row can be looked
-    up, and llama.cpp gives the table more bits as well. A layer that does not fit int4 is int8 too.
+    Such a table is int8 whatever is asked for, and held once: in the int4 kernel's packing no row can be
+    looked up, and llama.cpp gives the table more bits as well. A layer that does not fit int4 is int8 too.
     """
     layers = [found for found in module.modules() if type(found) in (nn.Linear, nn.Embedding)]
     linear = [found for found in layers if isinstance(found, nn.Linear)]

@@ -1,9 +1,10 @@
 """Memory that was freed stays with the process, so that the next call finds it mapped.
 
-glibc gives the top of its heap back to the kernel when enough is free there, and large blocks at once; the
-next call faults every page in again, and the kernel clears each. Torch in inference mode frees activations as
-it goes, which makes it the worst case. Sets M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3)). It holds for
-the whole process and is not taken back; what hwfit gives back between phases (malloc_trim) still goes.
+glibc gives the top of its heap back to the kernel when twice its largest block is free there, and blocks
+above 32 MB at once; the next call faults every page in again, and the kernel clears each. Torch in inference
+mode frees activations as it goes, which makes it the worst case. Turns both off, by M_TRIM_THRESHOLD and
+M_MMAP_MAX (mallopt(3)). It holds for the whole process and is not taken back; what hwfit gives back between
+phases (malloc_trim) still goes. The peak may rise, since holes in the heap are kept too.
 
 Run on: CPU, glibc 2.36.
 """
@@ -15,11 +16,9 @@ from typing import Any
 
 from hwfit.worker.errors import Unsupported
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-# No end: the top of the heap is never given back by itself.
-NEVER = -1
-# The most that glibc takes on 64 bits: larger blocks are mapped anew each time.
-LARGEST_HEAP_BLOCK = 32 * 2**20
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# The top of the heap is never given back by itself, and blocks of any size come from the heap.
+NEVER, NONE = -1, 0
 
 
 def keep(session: Any) -> None:
@@ -29,8 +28,8 @@ def keep(session: Any) -> None:
     except (AttributeError, OSError) as error:
         raise Unsupported("this libc has no mallopt: it is glibc's") from error
     # Each returns 1 where it was taken.
-    if not (mallopt(M_TRIM_THRESHOLD, NEVER) and mallopt(M_MMAP_THRESHOLD, LARGEST_HEAP_BLOCK)):
-        raise Unsupported("this libc's mallopt takes no thresholds")
+    if not (mallopt(M_TRIM_THRESHOLD, NEVER) and mallopt(M_MMAP_MAX, NONE)):
+        raise Unsupported("this libc's mallopt does not take the settings")
 
 
 torch = tensorflow = mindspore = onnxruntime = openvino = keep

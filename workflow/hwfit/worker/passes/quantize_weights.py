@@ -1,7 +1,7 @@
 """Weights of dense layers as int8 or int4 while activations stay floats: fewer bytes to move.
 
-Pays where a product is bound by memory: a language model that writes token by token at a small batch. Int8 has
-a scale a row, or in ONNX Runtime a group; int4 a scale and a zero point a group (round to nearest, no
+Pays where a product is bound by memory: a language model that writes token by token at a small batch. Int8
+has a scale a row, or in ONNX Runtime a group; int4 a scale and a zero point a group (round to nearest, no
 calibration).
 
 torch: its CPU kernels (`hwfit.worker.torch_weight_only`); onnxruntime: MatMulNBits; openvino: NNCF's
