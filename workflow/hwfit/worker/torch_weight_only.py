@@ -121,21 +121,20 @@ def quantize(module: nn.Module, dtype: str, group_size: int) -> None:
     looked up, and llama.cpp gives the table more bits as well. A layer that does not fit int4 is int8 too.
     """
     layers = [found for found in module.modules() if type(found) in (nn.Linear, nn.Embedding)]
-    linear = [found for found in layers if isinstance(found, nn.Linear)]
-    embedded = {id(found.weight) for found in layers if isinstance(found, nn.Embedding)}
-    tied = embedded & {id(found.weight) for found in linear}
-    shared: dict[int, tuple[Tensor, Tensor]] = {}
+    linear = {id(found.weight) for found in layers if isinstance(found, nn.Linear)}
+    tied = linear & {id(found.weight) for found in layers if isinstance(found, nn.Embedding)}
+    tables: dict[int, tuple[Tensor, Tensor]] = {}
     made: dict[nn.Module, nn.Module] = {}
     for layer in layers:
-        weight, bias = layer.weight, getattr(layer, "bias", None)
-        is_tied = id(weight) in tied
+        weight, is_tied = layer.weight, id(layer.weight) in tied
         if isinstance(layer, nn.Linear) and dtype == "int4" and not is_tied and fits_int4(weight, group_size):
-            made[layer] = Int4Linear(*int4_groups(weight, group_size), group_size, bias)
+            made[layer] = Int4Linear(*int4_groups(weight, group_size), group_size, layer.bias)
         elif isinstance(layer, nn.Linear) or is_tied:
-            rows = shared.setdefault(id(weight), int8_rows(weight)) if is_tied else int8_rows(weight)
-            made[layer] = (
-                Int8Linear(*rows, bias) if isinstance(layer, nn.Linear) else Int8Embedding(*rows, weight)
-            )
+            rows = tables.get(id(weight)) or int8_rows(weight)
+            if is_tied:
+                tables[id(weight)] = rows
+            is_linear = isinstance(layer, nn.Linear)
+            made[layer] = Int8Linear(*rows, layer.bias) if is_linear else Int8Embedding(*rows, weight)
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if child in made:
