@@ -17,6 +17,8 @@ OWN = Path(__file__).parents[2] / "config"
 MODEL = {"task": "features", "data": "photograph-patches", "sources": {"torch": {"zoo": "mlp"}}}
 CAST = {"pass": "cast", "dtype": "bfloat16"}
 QUANTIZE = {"pass": "quantize_dynamic"}
+STATIC = {"pass": "quantize_static"}
+WEIGHTS = {"pass": "quantize_weights", "dtype": "int8"}
 PRUNE = {"pass": "prune", "amount": 0.5}
 DEVICES = {
     "cpu": Device(accelerator="cpu", runtimes={"torch": "torch-cpu", "tensorflow": "tensorflow-cpu"}),
@@ -34,7 +36,19 @@ def pass_findings(*passes: dict[str, Any], name: str = "x") -> list[str]:
     return [text for _, text in check_optimizations({name: Optimization(passes=list(passes))})]
 
 
-@pytest.mark.parametrize("passes", [[], [CAST], [QUANTIZE], [PRUNE], [PRUNE, CAST], [PRUNE, QUANTIZE]])
+@pytest.mark.parametrize(
+    "passes",
+    [
+        [],
+        [CAST],
+        [QUANTIZE],
+        [PRUNE],
+        [PRUNE, CAST],
+        [PRUNE, QUANTIZE],
+        [PRUNE, CAST, WEIGHTS],
+        [WEIGHTS, {"pass": "quantize_cache"}, {"pass": "keep_memory"}],
+    ],
+)
 def test_passes_that_make_sense_together_are_taken(passes: list[dict[str, Any]]) -> None:
     assert pass_findings(*passes) == []
 
@@ -47,6 +61,9 @@ def test_passes_that_make_sense_together_are_taken(passes: list[dict[str, Any]])
         ([PRUNE, PRUNE], "is prune again, as x.passes[0]"),
         ([CAST, CAST | {"dtype": "float16"}], "is cast again, as x.passes[0]"),
         ([CAST, PRUNE], "write prune first"),
+        ([WEIGHTS, QUANTIZE], "each turns the same fp32 weights into whole numbers"),
+        ([STATIC, WEIGHTS], "each turns the same fp32 weights into whole numbers"),
+        ([{"pass": "offload"}, {"pass": "compile"}], "offload moves them"),
     ],
 )
 def test_passes_that_make_no_sense_together_are_refused(passes: list[dict[str, Any]], reason: str) -> None:

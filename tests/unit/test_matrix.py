@@ -95,6 +95,12 @@ def test_a_pass_that_a_runtime_lacks_is_unsupported_never_a_baseline():
     )
 
 
+def test_a_pass_of_accelerators_says_why_it_is_unsupported_on_a_cpu():
+    plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["offload"]})
+    reason = "offload works on cuda, xpu, npu, not on cpu: the host's memory is where its weights lie already"
+    assert statuses(plan)["torch", "offload", 1] == ("unsupported", reason)
+
+
 def test_cells_of_one_target_share_their_files_and_mark_what_is_not_theirs():
     plan = make_plan(
         matrix=[

@@ -250,6 +250,7 @@ def test_a_disturbed_attempt_is_repeated_and_every_attempt_is_kept(
     (profile,), _ = measure(job, monkeypatch)
     assert (profile.attempts, profile.valid) == (attempts, valid)
     kept = profile.details["attempts"]
+    assert profile.details["page_faults_per_call"] >= 0
     assert [entry["flags"] for entry in kept] == [["foreign_load"], []][:attempts]
     with np.load(job.path(1).with_suffix(".npz")) as stored:
         assert len(stored.files) == attempts

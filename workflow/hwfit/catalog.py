@@ -97,6 +97,7 @@ class Pass:
     An `artifact` pass rewrites the shared fp32 checkpoint once, for every device and runtime. A `file` pass
     makes the file that one runtime loads, once for all its devices. A `session` pass acts in the worker, on
     the loaded model. One that `keeps_outputs` changes how the model is computed, not what comes out.
+    `elsewhere` says why it does not work on other accelerators, where that is not plain.
     """
 
     kind: str
@@ -104,6 +105,7 @@ class Pass:
     tasks: tuple[str, ...] = TASKS
     accelerators: tuple[str, ...] = ACCELERATORS
     keeps_outputs: bool = False
+    elsewhere: str = ""
 
 
 _NO_GENERATION = tuple(task for task in TASKS if task != "generation")
@@ -120,6 +122,16 @@ PASSES = {
     "eager": Pass("session", ("tensorflow", "mindspore"), _NO_GENERATION, keeps_outputs=True),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), accelerators=("cpu",)),
     "sparse_2_4": Pass("session", ("torch",), accelerators=("cuda",)),
+    "quantize_weights": Pass("session", ("torch", "onnxruntime", "openvino"), accelerators=("cpu",)),
+    "quantize_cache": Pass("session", ("torch",), ("generation",)),
+    "keep_memory": Pass("session", accelerators=("cpu",), keeps_outputs=True),
+    "offload": Pass(
+        "session",
+        ("torch",),
+        accelerators=("cuda", "xpu", "npu"),
+        keeps_outputs=True,
+        elsewhere="the host's memory is where its weights lie already",
+    ),
     "quantize_static": Pass(
         "file", ("torch", "tensorflow", "onnxruntime", "openvino"), _NO_GENERATION, ("cpu",)
     ),

@@ -158,14 +158,6 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
                 yield (name, "runtimes", runtime), message
 
 
-# What a pass of each kind does, in the order in which they act.
-ACTS_ON = {
-    "artifact": "rewrites the checkpoint",
-    "file": "makes the runtime's file",
-    "session": "acts on the loaded model",
-}
-
-
 def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[Finding]:
     """A list of passes can be carried out in its order, and baseline is none."""
     for name, optimization in optimizations.items():
@@ -179,30 +171,8 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
                     path,
                     f"is {step} again, as {written((name, 'passes', passes.index(step)))}; allowed: once",
                 )
-                continue
-            kind = catalog.PASSES[step].kind
-            order = list(ACTS_ON)
-            before = [p for p in passes[:index] if order.index(catalog.PASSES[p].kind) > order.index(kind)]
-            if before:
-                acts, late = ACTS_ON[kind], ACTS_ON[catalog.PASSES[before[0]].kind]
-                yield path, f"is {step}, which {acts} before {before[0]} {late}; write {step} first"
         for place, message in check_passes(passes):
             yield (name, "passes") if place is None else (name, "passes", place), message
-        if "compile" in passes and "eager" in passes:
-            yield (
-                (name, "passes"),
-                "has both compile and eager, which undo each other; allowed: one of them",
-            )
-        if "compile" in passes[:-1]:
-            after = passes[passes.index("compile") + 1]
-            path = (name, "passes", passes.index("compile"))
-            yield (
-                path,
-                f"is compile, and {after} comes after it; allowed: compile as the last",
-            )
-        if "cast" in passes and "quantize_dynamic" in passes:
-            reason = "quantize_dynamic works on fp32 weights and activations, and cast leaves neither"
-            yield (name, "passes"), f"has both cast and quantize_dynamic: {reason}; allowed: one of the two"
 
 
 def check_config(

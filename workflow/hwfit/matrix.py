@@ -118,7 +118,8 @@ class Plan:
         if cell.runtime not in declared.runtimes:
             return f"{name} works in {', '.join(declared.runtimes)}, not in {cell.runtime}"
         if accelerator not in declared.accelerators:
-            return f"{name} works on {', '.join(declared.accelerators)}, not on {accelerator}"
+            why = f": {declared.elsewhere}" if declared.elsewhere else ""
+            return f"{name} works on {', '.join(declared.accelerators)}, not on {accelerator}{why}"
         if model.task not in declared.tasks:
             return f"{name} does not act on {NETWORKS[model.task]}"
         source = model.sources[cell.runtime]

@@ -11,6 +11,12 @@ from itertools import combinations
 
 from hwfit import catalog
 
+# What a pass of each kind does, in the order in which they act.
+ACTS_ON = {
+    "artifact": "rewrites the checkpoint",
+    "file": "makes the runtime's file",
+    "session": "acts on the loaded model",
+}
 # A pass, what cannot come before it, and why.
 COMES_FIRST = {
     "prune_channels": (
@@ -22,7 +28,15 @@ COMES_FIRST = {
     "prune_2_4": (("quantize_aware",), "it takes weights from a network that was trained with them"),
 }
 # Two passes, and why they are one too many.
+_SAME_WEIGHTS = "each turns the same fp32 weights into whole numbers"
 EITHER = {
+    ("compile", "eager"): "they undo each other",
+    ("cast", "quantize_dynamic"): "quantize_dynamic works on fp32 weights and activations, and cast leaves "
+    "neither",
+    ("quantize_dynamic", "quantize_static"): _SAME_WEIGHTS,
+    ("quantize_dynamic", "quantize_weights"): _SAME_WEIGHTS,
+    ("quantize_static", "quantize_weights"): _SAME_WEIGHTS,
+    ("offload", "compile"): "kernels are compiled for weights that lie still, and offload moves them",
     ("prune", "prune_2_4"): "both zero the weights of least magnitude, each a share of its own",
     ("cast", "sparse_2_4"): "sparse_2_4 has a dtype of its own",
 }
@@ -32,9 +46,17 @@ NEEDS = {"sparse_2_4": ("prune_2_4", "its kernels take weights of which two in e
 
 def check_passes(passes: Sequence[str]) -> Iterator[tuple[int | None, str]]:
     """Passes do not undo each other, find what they need, and can act on one device."""
+    order = list(ACTS_ON)
+    kinds = [catalog.PASSES[name].kind for name in passes]
     for index, step in enumerate(passes):
-        later, reason = COMES_FIRST.get(step, ((), ""))
-        before = [name for name in passes[:index] if name in later]
+        late = [p for p, kind in enumerate(kinds[:index]) if order.index(kind) > order.index(kinds[index])]
+        if late and step not in passes[:index]:
+            acts, later = ACTS_ON[kinds[index]], ACTS_ON[kinds[late[0]]]
+            yield index, f"is {step}, which {acts} before {passes[late[0]]} {later}; write {step} first"
+        if step == "compile" and index < len(passes) - 1:
+            yield index, f"is compile, and {passes[index + 1]} comes after it; allowed: compile as the last"
+        behind, reason = COMES_FIRST.get(step, ((), ""))
+        before = [name for name in passes[:index] if name in behind]
         if before:
             yield index, f"is {step}, and {before[0]} comes before it: {reason}; write {step} first"
         needed, reason = NEEDS.get(step, (None, ""))

@@ -54,6 +54,41 @@ class QuantizeDynamic(Section):
     dtype: Literal["int8"] = Field(default="int8", description="the format")
 
 
+class QuantizeWeights(Section):
+    """Weights of dense layers in whole numbers, activations in floats (post-training, no calibration)."""
+
+    name: Literal["quantize_weights"] = Field(
+        alias="pass", description="a session pass: torch, onnxruntime, openvino, on cpu"
+    )
+    dtype: Literal["int8", "int4"] = Field(description="the format; what int4 does not fit is int8")
+    group_size: Literal[32, 64, 128] = Field(
+        default=32, description="weights of a row that share a scale: of int4, in onnxruntime of int8 too"
+    )
+
+
+class QuantizeCache(Section):
+    """A language model's keys and values in whole numbers, widened again to be used."""
+
+    name: Literal["quantize_cache"] = Field(
+        alias="pass", description="a session pass: torch, hwfit's own Llama"
+    )
+    dtype: Literal["int8"] = Field(default="int8", description="the format")
+
+
+class KeepMemory(Section):
+    """Freed memory stays with the process in place of being given back to the kernel and faulted in anew."""
+
+    name: Literal["keep_memory"] = Field(
+        alias="pass", description="a session pass: every runtime, on cpu with glibc"
+    )
+
+
+class Offload(Section):
+    """Weights stay in the host's memory; each layer's are on the device while it computes."""
+
+    name: Literal["offload"] = Field(alias="pass", description="a session pass: torch, on cuda, xpu, npu")
+
+
 class Prune(Section):
     """Zero the weights of least magnitude, over all matrices and filters together."""
 
@@ -133,12 +168,16 @@ Pass = Annotated[
     | ChannelsLast
     | Compile
     | Eager
+    | KeepMemory
+    | Offload
     | Prune
     | Prune24
     | PruneChannels
     | QuantizeAware
+    | QuantizeCache
     | QuantizeDynamic
     | QuantizeStatic
+    | QuantizeWeights
     | Sparse24
     | Threads,
     Field(discriminator="name"),

@@ -36,6 +36,11 @@ def process_peak_bytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
+def page_faults() -> int:
+    """How often a page of this process had to be mapped that needed no disk: memory taken anew."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
 def numa_nodes() -> list[int]:
     """The memory nodes of the cores this process may use, where the kernel tells."""
     cores = os.sched_getaffinity(0)

@@ -203,6 +203,7 @@ class Bench:
                 "operators_elsewhere": dict(placement.elsewhere) if placement else {},
                 "operators_by_format": session.precisions(),
                 "pass_seconds": session.pass_seconds,
+                "pass_facts": session.pass_facts,
                 "artifact_steps": weights.get("steps", []),
                 "samples_file": samples_path.name,
                 "conditions": attempt.conditions.figures(),

@@ -87,6 +87,11 @@ class Session(ABC):
         """What each session pass took, as `passes.act_on` notes it."""
         return {}
 
+    @cached_property
+    def pass_facts(self) -> dict[str, Any]:
+        """What session passes tell of what they did, by their names."""
+        return {}
+
     @abstractmethod
     def place(self, batch: Batch) -> Any:
         """Copy a batch (arrays in torch's layout, first axis the samples) to where `run` takes it from."""

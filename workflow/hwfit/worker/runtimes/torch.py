@@ -35,7 +35,10 @@ INFERENCE = torch.inference_mode()
 
 
 class TorchSession(Session):
-    """A module on a device; session passes may replace `module`, `input_dtype` and `memory_format`."""
+    """A module on a device.
+
+    Session passes may replace `module`, `input_dtype`, `memory_format` and `move`.
+    """
 
     def __init__(self, request: Request) -> None:
         if request.threads:
@@ -45,9 +48,10 @@ class TorchSession(Session):
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: torch.dtype | None = None
         self.memory_format = torch.contiguous_format
+        self.move: Callable[[Any, torch.device], Any] = lambda module, device: module.to(device)
         self.module = self.loaded(request)
         act_on(self, "torch", request.passes)
-        self.module.to(self.device)
+        self.move(self.module, self.device)
         # fp32 means fp32: on NVIDIA, cuDNN's convolutions would round their inputs to TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwfit.records import Flag
-from hwfit.worker import sampling
+from hwfit.worker import host, sampling
 from hwfit.worker.sampling import StoppingRule
 from hwfit.worker.scenarios import Answer, Scenario, Series
 
@@ -43,13 +43,16 @@ class SingleStream(Scenario):
         return sampling.warm_up(self.call, self.inputs(), max_seconds, earlier)
 
     def sample(self, rule: StoppingRule) -> Series:
+        before = host.page_faults()
         durations, outputs = sampling.sample(self.call, self.inputs(), rule)
+        faults = (host.page_faults() - before) / len(durations)
         return Series(
             durations,
             self.answers(outputs),
             throughput=self.batch_size / float(durations.mean()),
             call_s=float(np.median(durations)),
             measured_s=float(durations.sum()),
+            details={"page_faults_per_call": faults},
         )
 
     def answers(self, outputs: list[Any]) -> Iterator[Answer]:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwfit.worker.zoo.llama import Architecture
+from hwfit.worker.zoo.llama.torch_cache import LayerCache
 
-# For each layer, keys and values: (batch, key-value heads, positions, head_dim).
-Cache = list[tuple[Tensor, Tensor]]
+# One for each layer.
+Cache = list[LayerCache]
 
 
 class Llama(nn.Module):
@@ -23,22 +24,25 @@ class Llama(nn.Module):
         self.architecture = architecture
         self.model = Stack(architecture)
         self.lm_head = linear(architecture.hidden_size, architecture.vocab_size)
+        self.layer_cache: type[LayerCache] = LayerCache
         if architecture.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def logits(self, tokens: Tensor, first: int = 0) -> Tensor:
-        return self.lm_head(self.model(tokens, 0, None)[:, first:])
+        # What a cache loses is part of what the model says.
+        cache = self.new_cache(*tokens.shape) if self.layer_cache.is_lossy else None
+        return self.lm_head(self.model(tokens, 0, cache)[:, first:])
 
     forward = logits
 
     def new_cache(self, batch_size: int, length: int) -> Cache:
         sizes = self.architecture
-        weight = self.model.embed_tokens.weight
         shape = (batch_size, sizes.num_key_value_heads, length, sizes.head_dim)
-        return [(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in range(sizes.num_hidden_layers)]
+        # In the format and at the place of a buffer: weights may be quantized, or lie on the host.
+        return [self.layer_cache(shape, self.model.cosines) for _ in range(sizes.num_hidden_layers)]
 
     def cache_bytes(self, cache: Cache) -> int:
-        return sum(kept.nbytes for pair in cache for kept in pair)
+        return sum(layer.nbytes for layer in cache)
 
     def prefill(self, tokens: Tensor, cache: Cache) -> Tensor:
         return self.lm_head(self.model(tokens, 0, cache)[:, -1]).argmax(-1)
@@ -83,7 +87,7 @@ class Layer(nn.Module):
         hidden: Tensor,
         rotation: tuple[Tensor, Tensor],
         position: int,
-        cache: tuple[Tensor, Tensor] | None,
+        cache: LayerCache | None,
     ) -> Tensor:
         hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotation, position, cache)
         return hidden + self.mlp(self.post_attention_layernorm(hidden))
@@ -105,7 +109,7 @@ class Attention(nn.Module):
         hidden: Tensor,
         rotation: tuple[Tensor, Tensor],
         position: int,
-        cache: tuple[Tensor, Tensor] | None,
+        cache: LayerCache | None,
     ) -> Tensor:
         sizes = self.sizes
         batch, length, _ = hidden.shape
@@ -116,11 +120,10 @@ class Attention(nn.Module):
         query, key = rotated(query, *rotation), rotated(key, *rotation)
         end = position + length
         if cache is not None:
-            keys, values = cache
-            keys[:, :, position:end] = key
-            values[:, :, position:end] = value
-            if position:
-                key, value = keys[:, :, :end], values[:, :, :end]
+            cache.write(position, key, value)
+            # Prompts as well where it is lossy, so that a text is read as it is written.
+            if position or cache.is_lossy:
+                key, value = cache.read(end)
         if length == 1:
             # One position sees all others: the heads of a group are queries to the same keys.
             query = query.reshape(batch, sizes.num_key_value_heads, sizes.groups, sizes.head_dim)
