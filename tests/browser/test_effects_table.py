@@ -10,7 +10,7 @@ import pytest
 from hwfit.break_even import with_break_even
 from hwfit.report import write_report
 from hwfit.report.numbers import MISSING, TIMES
-from pages import wait_for_charts
+from pages import until, wait_for_charts
 from tables import make_inventories, make_plan, make_recommendation, make_table
 
 PAPER = {"title": "A paper", "error_before": 0.0164, "error_after": 0.0158, "original_kb": 1070, "ratio": 40}
@@ -52,11 +52,11 @@ def test_optimizations_are_sorted_filtered_and_stand_beside_a_paper(report, open
     names = cells(page, "Optimization")
     assert names == sorted(names)
     assert "baseline" not in names
-    breaks_even = page.locator("#effect-rows thead th", has_text="Breaks even after").locator(
-        "button, [tabindex='0']"
-    )
-    breaks_even.first.click()
-    breaks_even.first.click()
+    heading = page.locator("#effect-rows thead th", has_text="Breaks even after")
+    for order in ("ascending", "descending"):
+        heading.locator("button, [tabindex='0']").first.click()
+        # DataTables sorts a moment after the click.
+        until(page, lambda order=order: heading.get_attribute("aria-sort") == order)
     calls = cells(page, "Breaks even after, calls")
     known = [int(text.replace(",", "")) for text in calls if text[0].isdigit()]
     assert known[0] > 1000
