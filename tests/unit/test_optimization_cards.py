@@ -1,4 +1,4 @@
-"""docs/optimizations.md has a card of one form for each pass, with the runtimes and devices of the catalog."""
+"""docs/optimizations.md has a card of one form for each pass, with the catalog's runtimes and devices."""
 
 import re
 from pathlib import Path
