@@ -20,22 +20,22 @@ COLUMNS = {
     "batch_size": "count",
     "effect": "effect",
     "speedup": "interval",
+    "accuracy_drop": "points",
+    "perplexity_increase": "share",
+    "fidelity": "share",
+    "break_even_calls": "calls",
+    "start_later_s": "seconds",
     "file_ratio": "times",
     "model_ratio": "times",
     "memory_ratio": "times",
     "energy_ratio": "times",
-    "accuracy_drop": "points",
-    "perplexity_increase": "share",
-    "fidelity": "share",
-    "start_later_s": "figure",
-    "break_even_calls": "calls",
     "artifact_s": "figure",
 }
 ALWAYS = tuple(COLUMNS)[:6]
 # Of a start that is later by less, or of an artifact that was made sooner, no sentence speaks.
 WORTH_TELLING_S = 0.5
-# What a file must be over the baseline's, at most, for a sentence to speak of it.
-SMALLER = 0.95
+# What a file or the memory must be over the baseline's, at most, for a sentence to speak of it.
+SMALLER = 0.9
 RANKS = {"slower": 0, "same": 1, "limits": 2, "mixed": 3, "pays": 4}
 
 
@@ -61,7 +61,7 @@ def optimization_effects(
             reason(group, kind, passes_of(plan, str(optimization)), inventories.get(str(device), {}), words)
             if kind in ("slower", "same")
             else "",
-            smaller(group, words) if kind in ("slower", "same", "limits") else "",
+            smaller(group, words) if kind in ("slower", "same") else "",
             break_even(group, passes_of(plan, str(optimization)), words),
             made(group, words),
         ]
@@ -142,10 +142,13 @@ def break_even(group: pd.DataFrame, passes: list[Mapping[str, Any]], words: Lang
     return words(
         "effects.compiling" if compiles else "effects.break_even",
         seconds=spread([numbers.figure(value) for value in known["start_later_s"].sort_values()]),
-        calls=spread(
-            [numbers.figure(value) for value in known["break_even_calls"].astype(float).sort_values()]
-        ),
+        calls=spread([rounded(value) for value in known["break_even_calls"].astype(float).sort_values()]),
     ).unescape()
+
+
+def rounded(count: float) -> str:
+    """A count of no more digits than are known."""
+    return numbers.count(float(f"{count:.2g}"))
 
 
 def made(group: pd.DataFrame, words: Language) -> str:

@@ -21,6 +21,7 @@ const write = {
   truth: (value) => (value ? words.is_true : words.is_false),
   count: (value) => whole.format(value),
   calls: (value) => (value === "never" ? words.never : whole.format(value)),
+  seconds: (value) => (Math.abs(value) < 0.005 ? "0.00" : value.toFixed(2)).replace("-", "−"),
   times: (value) => `${value < 0.1 ? two.format(value) : value.toFixed(2)}×`,
   share: (value) => `${four.format(100 * value)}%`,
   points: (value) => two.format(100 * value).replace("-", "−"),
@@ -304,6 +305,11 @@ function tellEffectRows() {
   const named = (row) => ({ device: row[at.device], runtime: row[at.runtime], optimization: row[at.optimization] });
   const rows = drawn.filter((row) => row[at.question] === questionSelect.value && row[at.effect] && matches(named(row)));
   if (!effectTable) startEffectTable();
+  page.effect_columns.forEach(({ name }, column) => {
+    // What nobody has a figure for is left out, and so is the device where there is but one.
+    const speaks = name === "device" ? new Set(rows.map((row) => row[at.device])).size > 1 : rows.some((row) => row[at[name]] !== null);
+    effectTable.column(column).visible(speaks, false);
+  });
   effectTable.clear().rows.add(rows).draw();
   document.getElementById("block-effects").querySelector(".dt-container").hidden = !rows.length;
 }
