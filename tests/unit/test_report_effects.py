@@ -99,6 +99,12 @@ def test_a_difference_within_the_noise_is_called_that(words):
     assert "within the noise" in said(words, row("baseline", 10.0, width=0.1), row("compile", 9.5, width=0.1))
 
 
+def test_no_cause_is_given_for_what_is_hardly_known(words):
+    wide = [row("baseline", 10.0, width=0.3), row("prune50", 10.1, width=0.3, nonzero_parameters=500)]
+    assert "dense" not in said(words, *wide)
+    assert "within the noise" in said(words, *wide)
+
+
 def test_what_it_saves_in_place_of_time_is_told(words):
     small = row("int8", 12.0, file_size_mb=1.0, peak_memory_mb=80.0)
     assert "a file of 25% of the baseline's size, 80% of its memory" in said(

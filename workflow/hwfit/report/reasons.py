@@ -20,6 +20,8 @@ FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 FULL = ("f32", "float32")
 # By less than this share, zeros are not what an optimization is about.
 ZEROED = 0.02
+# An interval of the speedup that ends above this says too little for a reason why there is none.
+TELLING = 1.5
 # The pass whose zeros lie so that some devices have kernels for them.
 SPARSE_KERNELS = "sparse_2_4"
 
@@ -40,12 +42,10 @@ def reason(
     passes : of the optimization, each with its "pass" and parameters
     inventory : of the device
     """
-    return (
-        of_zeros(group, passes, words)
-        or of_format(group, passes, inventory, words)
-        or of_streams(group, passes, words)
-        or (words("reasons.noise").unescape() if kind == "same" else "")
-    )
+    found = of_streams(group, passes, words)
+    if not found and (kind == "slower" or group["speedup_high"].min() < TELLING):
+        found = of_zeros(group, passes, words) or of_format(group, passes, inventory, words)
+    return found or (words("reasons.noise").unescape() if kind == "same" else "")
 
 
 def of_zeros(group: pd.DataFrame, passes: list[Mapping[str, Any]], words: Language) -> str:
