@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from hwfit.records import COLUMNS, STATUSES, TRUST_BREAKING_FLAGS, VERDICTS
-from hwfit.report import LANGUAGES, charts, findings, numbers, page, write_report
+from hwfit.report import LANGUAGES, charts, effects, findings, numbers, page, write_report
 from hwfit.report.language import Language
 from hwfit.report.numbers import TIMES
 from hwfit.report.table import DERIVED, as_json, prepare, script_json
@@ -239,7 +239,7 @@ def test_rows_for_the_browser_hold_null_where_nothing_was_measured():
 
 
 def effect_of(words: Language, *rows: dict[str, Any]) -> dict[str, str]:
-    (found,) = findings.optimization_effects(rows_of(*rows), words)
+    (found,) = effects.optimization_effects(rows_of(*rows), {}, {}, words)
     return found
 
 

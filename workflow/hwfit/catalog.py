@@ -119,6 +119,8 @@ PASSES = {
     "cast": Pass("session", (*FRAMEWORKS, "openvino")),
     "channels_last": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),
     "compile": Pass("session", ("torch", "tensorflow"), _NO_GENERATION, keeps_outputs=True),
+    "graph_level": Pass("session", ("onnxruntime",), _NO_GENERATION, keeps_outputs=True),
+    "performance_hint": Pass("session", ("openvino",), _NO_GENERATION, keeps_outputs=True),
     "eager": Pass("session", ("tensorflow", "mindspore"), _NO_GENERATION, keeps_outputs=True),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), accelerators=("cpu",)),
     "sparse_2_4": Pass("session", ("torch",), accelerators=("cuda",)),

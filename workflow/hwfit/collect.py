@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hwfit import schemas
+from hwfit.break_even import with_break_even
 from hwfit.composites import price_per_hour
 from hwfit.device_spread import DeviceSpread, learn
 from hwfit.matrix import PROFILES, inventory_file
@@ -228,7 +229,7 @@ def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mappin
     lines = [
         figures_of(row, study, inventories.get(row.cell.device, {}), prices[row.cell.device]) for row in rows
     ]
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return pd.DataFrame(with_break_even(lines), columns=list(COLUMNS))
 
 
 def prices_of(study: Mapping[str, Any]) -> dict[str, float | None]:
@@ -262,6 +263,7 @@ def figures_of(
         line[name] = mean([profile.metrics.get(name) for profile in row.rounds])
     for name in SUMMED:
         line[name] = sum(profile.metrics.get(name) or 0 for profile in row.rounds)
+    line |= told_by(row.first)
     line["peak_memory_mb"] = max(profile.metrics.get("peak_memory_mb") or 0 for profile in row.rounds) or None
     line["throughput_samples_per_s"] = mean([p.metrics.get("throughput_samples_per_s") for p in row.rounds])
     line |= latency_of(row)
@@ -277,6 +279,18 @@ def figures_of(
     if price and throughput:
         line["cost_usd_per_million"] = price / 3600 / throughput * 1e6
     return line
+
+
+def told_by(profile: Profile) -> dict[str, Any]:
+    """What a record tells of an optimization: how long making it took, and the formats it computes in."""
+    details = profile.details
+    passes, formats = (details.get(name) or {} for name in ("pass_seconds", "operators_by_format"))
+    steps = details.get("artifact_steps") or []
+    return {
+        "pass_s": sum(passes.values()) if passes else None,
+        "artifact_s": sum(step.get("seconds") or 0 for step in steps) if steps else None,
+        "operator_formats": ", ".join(f"{name} {count}" for name, count in formats.items()) or None,
+    }
 
 
 def latency_of(row: Row) -> dict[str, float | None]:

@@ -47,6 +47,22 @@ class Eager(Section):
     name: Literal["eager"] = Field(alias="pass", description="a session pass: tensorflow, mindspore")
 
 
+class GraphLevel(Section):
+    """How far the graph is rewritten before it runs: operators fused, constants folded, layouts changed."""
+
+    name: Literal["graph_level"] = Field(alias="pass", description="a session pass: onnxruntime")
+    level: Literal["none", "basic", "extended", "all"] = Field(description="how far; the baseline has all")
+
+
+class PerformanceHint(Section):
+    """What the plugin arranges a device for: one call as soon as possible, or many at a time."""
+
+    name: Literal["performance_hint"] = Field(alias="pass", description="a session pass: openvino")
+    hint: Literal["latency", "throughput"] = Field(
+        description="the baseline has latency; throughput pays where calls overlap (scenario offline)"
+    )
+
+
 class QuantizeDynamic(Section):
     """Int8 weights, activations quantized as they come (post-training, no calibration)."""
 
@@ -168,8 +184,10 @@ Pass = Annotated[
     | ChannelsLast
     | Compile
     | Eager
+    | GraphLevel
     | KeepMemory
     | Offload
+    | PerformanceHint
     | Prune
     | Prune24
     | PruneChannels

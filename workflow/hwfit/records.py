@@ -76,6 +76,9 @@ COLUMNS: dict[str, str] = {
     "throughput_ci_high_samples_per_s": "upper end of the throughput's 95% interval",
     "first_call_ms": "the first call at this batch size, compilation included",
     "load_s": "from files to a model that can be called",
+    "pass_s": "of that, what session passes took",
+    "artifact_s": "making the compressed checkpoint or file, once for all rows that use it",
+    "break_even_calls": "calls until the baseline's earlier start is caught up with; never: it is not faster",
     "samples": "timed calls; server: requests at that rate",
     "measured_s": "time spent in timed calls",
     "wall_s": "everything this row cost, after the model was loaded",
@@ -87,6 +90,7 @@ COLUMNS: dict[str, str] = {
     "nonzero_parameters": "weights that are not zero",
     "flops_per_sample": "multiply and add counted as two",
     "activation_mb_per_sample": "outputs of all layers that have weights, in fp32",
+    "operator_formats": "operators that compute in each number format; empty: not told",
     "device_share": "of the model's operators, those that ran on the device asked for; empty: not told",
     "utilization": "achieved FLOP/s over the device's measured fp32 matrix-product peak",
     "accuracy": "share of labelled samples classified right",
@@ -101,13 +105,22 @@ COLUMNS: dict[str, str] = {
     "cost_usd_per_million": "price of a million samples at the device's price an hour",
 }
 
+# Columns that are made of a row's profiles, its device's inventory and price, and its baseline.
+COLLECTED = (
+    "throughput_ci_low_samples_per_s",
+    "throughput_ci_high_samples_per_s",
+    "pass_s",
+    "artifact_s",
+    "break_even_calls",
+    "operator_formats",
+    "utilization",
+    "energy_source",
+    "cost_usd_per_million",
+)
 # Columns that a profile carries as metrics: numbers, or None.
 METRICS = tuple(
-    name
-    for name in list(COLUMNS)[list(COLUMNS).index("latency_p50_ms") :]
-    if name not in ("utilization", "energy_source", "cost_usd_per_million") and "throughput_ci" not in name
+    name for name in list(COLUMNS)[list(COLUMNS).index("latency_p50_ms") :] if name not in COLLECTED
 )
-
 
 # Metrics that may lie below 0.
 SIGNED_METRICS = ("accuracy_drop", "perplexity_increase")

@@ -1,4 +1,4 @@
-"""What the rows say, in sentences and small tables: optimizations, coverage, validity, the environment."""
+"""What the rows say, in sentences and small tables: coverage, validity, the environment."""
 
 from __future__ import annotations
 
@@ -21,74 +21,6 @@ GRID_DEVICES = 40
 CREDENTIALS = re.compile(
     r"(?<=://)[^/\s'\"]*@|(?<=[?&])[^=&\s]*(?:password|token|secret|key)[^=&\s]*=[^&\s'\"]*", re.I
 )
-
-
-def optimization_effects(rows: pd.DataFrame, words: Language) -> list[dict[str, str]]:
-    """For each model, device, runtime and optimization one sentence: whether it pays here.
-
-    It pays at a batch size when the whole interval of its speedup lies above 1.
-    """
-    effects = []
-    compared = rows[rows["speedup"].notna()]
-    for (question, device, runtime, optimization), group in compared.groupby(
-        ["question", "device", "runtime", "optimization"], sort=False
-    ):
-        kind, sentence = effect(group.sort_values("batch_size"), words)
-        effects.append(
-            {
-                "question": question,
-                "device": device,
-                "runtime": runtime,
-                "optimization": optimization,
-                "kind": kind,
-                "where": words("effects.where", device=device, runtime=runtime).unescape(),
-                "text": sentence,
-            }
-        )
-    ranks = {"slower": 0, "same": 1, "limits": 2, "mixed": 3, "pays": 4}
-    return sorted(effects, key=lambda each: ranks[each["kind"]])
-
-
-def effect(group: pd.DataFrame, words: Language) -> tuple[str, str]:
-    """The kind of an effect and its sentence, as plain text, for one cell's batch sizes."""
-    low = group["speedup_low"].fillna(group["speedup"])
-    high = group["speedup_high"].fillna(group["speedup"])
-    faster, slower = group[low > 1], group[high < 1]
-    sizes = [numbers.count(size) for size in faster["batch_size"]]
-    if faster.empty:
-        kind = "slower" if len(slower) == len(group) else "same"
-    elif (faster["standing"] == "out").all():
-        kind = "limits"
-    else:
-        kind = "pays" if len(faster) == len(group) else "mixed"
-    others = group.drop(faster.index)
-    return kind, words(
-        f"effects.{kind}",
-        range=times(group["speedup"]),
-        faster=times(faster["speedup"]),
-        sizes=words.listing(sizes),
-        others=words.listing([numbers.count(size) for size in others["batch_size"]]),
-        rest=times(others["speedup"]),
-        quality=quality(group, words),
-    ).unescape()
-
-
-def times(values: pd.Series) -> str:
-    """A range of factors, such as 0.73 to 0.95 times."""
-    if values.empty:
-        return ""
-    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
-    return low + numbers.TIMES if low == high else low + numbers.MISSING + high + numbers.TIMES
-
-
-def quality(group: pd.DataFrame, words: Language) -> str:
-    """The worst accuracy and fidelity of a cell, since speed is never told without them."""
-    facts = []
-    if group["accuracy_drop"].notna().any():
-        facts.append(words("effects.drop", points=numbers.points(group["accuracy_drop"].max())))
-    if group["fidelity"].notna().any():
-        facts.append(words("effects.fidelity", share=numbers.share(group["fidelity"].min())))
-    return words.listing(facts) if facts else words("effects.unknown_quality")
 
 
 def coverage(rows: pd.DataFrame, words: Language) -> dict[str, Any]:

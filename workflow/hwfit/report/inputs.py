@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hwfit.archive import profiles_of
+from hwfit.catalog import PASSES
 from hwfit.collect import read_inventories
 from hwfit.config import Study
 from hwfit.matrix import Plan, environment_file
@@ -100,10 +101,35 @@ def read_contexts(plan: Mapping[str, Any], directory: Path) -> Contexts:
     return count_facts(contexts())
 
 
+def read_artifacts(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """What the steps of an artifact say of themselves, by the path of the cell that was measured with it."""
+    optimizations = plan["study"]["optimizations"]
+    made = {
+        name
+        for name, optimization in optimizations.items()
+        if any(
+            step["pass"] in PASSES and PASSES[step["pass"]].kind != "session"
+            for step in optimization["passes"]
+        )
+    }
+    artifacts: dict[str, Any] = {}
+    for found in profiles_of(plan, directory):
+        if found.cell.optimization not in made or found.cell.path in artifacts:
+            continue
+        try:
+            steps = read_profile(found.path).details.get("artifact_steps")
+        except RecordError:
+            continue
+        if isinstance(steps, list):
+            artifacts[found.cell.path] = [step for step in steps if isinstance(step, dict)]
+    return artifacts
+
+
 # What is found by the plan; each may fail without the others.
 PLANNED: dict[str, Callable[[Mapping[str, Any], Path], Mapping[str, Any]]] = {
     "plan": read_plan,
     "inventories": read_inventories,
     "environments": read_environments,
     "contexts": read_contexts,
+    "artifacts": read_artifacts,
 }

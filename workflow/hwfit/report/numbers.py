@@ -24,19 +24,24 @@ TEXT_COLUMNS = (
     "status",
     "reason",
     "flags",
+    "operator_formats",
     "verdict",
     "energy_source",
 )
 SHARE_COLUMNS = ("utilization", "accuracy", "fidelity", "perplexity_increase")
 COUNT_COLUMNS = ("batch_size", "rounds", "samples", "parameters", "nonzero_parameters")
+# A count, or the word that there is none.
+NEVER_COLUMNS = ("break_even_calls",)
 
 
 def kind(column: str) -> str:
-    """How a column's values are written: text, truth, share, points, count or figure."""
+    """How a column's values are written: text, truth, share, points, calls, count or figure."""
     if column in TEXT_COLUMNS:
         return "text"
     if column == "valid":
         return "truth"
+    if column in NEVER_COLUMNS:
+        return "calls"
     if column in SHARE_COLUMNS:
         return "share"
     if column == "accuracy_drop":

@@ -18,12 +18,13 @@ import vl_convert
 from markupsafe import Markup
 
 from hwfit.records import COLUMNS
-from hwfit.report import charts, findings, numbers, provenance, roofline
+from hwfit.report import charts, effects, findings, numbers, provenance, roofline
 from hwfit.report.answers import limits_for
 from hwfit.report.bounds import roofline_sentences
 from hwfit.report.goals import goal
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
+from hwfit.report.papers import Artifacts, paper_lines
 from hwfit.report.sets import set_cards
 from hwfit.report.splits import split_effects
 from hwfit.report.table import DERIVED, as_json, script_json, values_of
@@ -58,6 +59,7 @@ OCCASIONAL_COLUMNS = (
     "decode_tokens_per_s",
     "kv_cache_mb",
     "perplexity",
+    "break_even_calls",
     "energy_j_per_sample",
     "cost_usd_per_million",
 )
@@ -74,6 +76,7 @@ class Surroundings:
     plan: Mapping[str, Any]
     environments: Mapping[str, Any]
     contexts: provenance.Contexts
+    artifacts: Artifacts
     downloads: Sequence[str]
     problems: Sequence[str]
 
@@ -153,7 +156,9 @@ def page_data(
             }
             for roof in roofs
         ],
-        "effects": findings.optimization_effects(rows, words),
+        "effects": effects.optimization_effects(rows, around.plan, around.inventories, words),
+        "effect_columns": effects.table_columns(rows, words),
+        "papers": paper_lines(rows, around.artifacts, words),
         "bounds": roofline_sentences(rows, roofs, around.plan, words),
         "splits": split_effects(rows, around.plan, words),
         "archive": MEASUREMENTS if MEASUREMENTS in around.downloads else None,

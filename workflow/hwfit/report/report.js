@@ -20,6 +20,9 @@ const write = {
   text: (value) => value || MISSING,
   truth: (value) => (value ? words.is_true : words.is_false),
   count: (value) => whole.format(value),
+  calls: (value) => (value === "never" ? words.never : whole.format(value)),
+  seconds: (value) => (Math.abs(value) < 0.005 ? "0.00" : value.toFixed(2)).replace("-", "−"),
+  times: (value) => `${value < 0.1 ? two.format(value) : value.toFixed(2)}×`,
   share: (value) => `${four.format(100 * value)}%`,
   points: (value) => two.format(100 * value).replace("-", "−"),
   figure: (value) => {
@@ -168,6 +171,8 @@ const idle = () => new Promise((resume) => (window.requestIdleCallback ?? setTim
 function draw() {
   const turn = (wanted += 1);
   tellEffects();
+  tellEffectRows();
+  tellPapers();
   tellSplits();
   tellBounds();
   tellEnergySources();
@@ -248,6 +253,84 @@ function tellEffects() {
   moreEffects.textContent = moreEffects.dataset.all
     ? words.fewer_effects
     : words.more_effects.replace("{count}", whole.format(told.length));
+}
+
+// The same in figures, a row a combination, in the order of the reader's choice.
+let effectTable = null;
+
+function effectCell({ name, kind }, row) {
+  const value = row[at[name]];
+  if (value === null || value === "") return MISSING;
+  if (kind === "effect") return `${words.effect_kinds[value]} ${words.effect_words[value]}`;
+  if (kind !== "interval") return write[kind](value);
+  const [low, high] = [row[at.speedup_low], row[at.speedup_high]];
+  const range = low === null || high === null ? "" : ` (${low.toFixed(2)}–${high.toFixed(2)})`;
+  return write.times(value) + range;
+}
+
+function startEffectTable() {
+  const columns = page.effect_columns.map((column) => {
+    const isNumber = !["text", "effect"].includes(column.kind);
+    return {
+      title: escaped(column.label),
+      data: at[column.name],
+      type: isNumber ? "num" : "string",
+      className: column.kind === "effect" ? "result" : "",
+      render: (value, use, row) => {
+        if (use === "display") return escaped(effectCell(column, row));
+        if (value === "never") return Infinity;
+        return value ?? (isNumber ? -Infinity : "");
+      },
+    };
+  });
+  effectTable = new window.DataTable("#effect-rows", {
+    data: [],
+    columns,
+    // By optimization, device, runtime and batch size, which are the first of them.
+    order: [0, 1, 2, 3].map((column) => [column, "asc"]),
+    orderMulti: true,
+    pageLength: 10,
+    autoWidth: false,
+    language: page.table_words,
+    layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: "paging" },
+    createdRow: (node, row) => node.classList.add(row[at.effect]),
+  });
+  const scroller = effectTable.table().node().parentElement;
+  Object.assign(scroller, { tabIndex: 0 });
+  scroller.setAttribute("role", "region");
+  scroller.setAttribute("aria-label", words.effects_scroller);
+}
+
+function tellEffectRows() {
+  const named = (row) => ({ device: row[at.device], runtime: row[at.runtime], optimization: row[at.optimization] });
+  const rows = drawn.filter((row) => row[at.question] === questionSelect.value && row[at.effect] && matches(named(row)));
+  if (!effectTable) startEffectTable();
+  page.effect_columns.forEach(({ name }, column) => {
+    // What nobody has a figure for is left out, and so is the device where there is but one.
+    const speaks = name === "device" ? new Set(rows.map((row) => row[at.device])).size > 1 : rows.some((row) => row[at[name]] !== null);
+    effectTable.column(column).visible(speaks, false);
+  });
+  effectTable.clear().rows.add(rows).draw();
+  document.getElementById("block-effects").querySelector(".dt-container").hidden = !rows.length;
+}
+
+function tellPapers() {
+  const told = page.papers.filter((each) => each.question === questionSelect.value && matches(each));
+  document.getElementById("block-papers").hidden = !told.length;
+  document.querySelector("#papers tbody").replaceChildren(
+    ...told.flatMap((each) =>
+      each.lines.map((line) =>
+        element(
+          "tr",
+          {},
+          ...[each.optimization, `${each.device} · ${each.runtime}`, ...line].map((cell, i) =>
+            element("td", { textContent: cell, className: i < 3 ? "" : "number" }),
+          ),
+        ),
+      ),
+    ),
+  );
+  document.getElementById("paper-titles").textContent = [...new Set(told.map((each) => each.title))].filter(Boolean).join(" · ");
 }
 
 function startCharts() {

@@ -20,7 +20,7 @@ ENDS = ("throughput_ci_low_samples_per_s", "throughput_ci_high_samples_per_s")
 
 
 def split_effects(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> list[dict[str, Any]]:
-    """For each composite, model and optimization one sentence, as `findings.optimization_effects` gives them.
+    """For each composite, model and optimization one sentence, as `effects.optimization_effects` gives them.
 
     It speaks of the batch sizes at which a member was measured alone, in the same study; "lines" has these
     in figures. `plan` is the study's, with "devices".

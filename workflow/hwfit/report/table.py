@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hwfit.break_even import NEVER
 from hwfit.records import COLUMNS, VERDICTS
 from hwfit.report import roofline
 from hwfit.report.answers import limits_for
-from hwfit.report.numbers import COUNT_COLUMNS, TEXT_COLUMNS, number
+from hwfit.report.numbers import COUNT_COLUMNS, NEVER_COLUMNS, TEXT_COLUMNS, number
 
 BASELINE = "baseline"
 IDENTITY = ("model", "device", "runtime", "optimization", "scenario", "batch_size")
@@ -23,6 +24,14 @@ DERIVED = (
     "speedup",
     "speedup_low",
     "speedup_high",
+    "file_ratio",
+    "model_ratio",
+    "memory_ratio",
+    "energy_ratio",
+    "parameters_ratio",
+    "nonzero_ratio",
+    "start_later_s",
+    "effect",
     "quality_lost",
     "quality_limit",
     "accuracy_limit",
@@ -31,6 +40,15 @@ DERIVED = (
     "drawn",
     "standing",
 )
+# Of a row over its baseline: how it is called, the column it is of.
+RATIOS = {
+    "file_ratio": "file_size_mb",
+    "model_ratio": "model_size_mb",
+    "memory_ratio": "peak_memory_mb",
+    "energy_ratio": "energy_j_per_sample",
+    "parameters_ratio": "parameters",
+    "nonzero_ratio": "nonzero_parameters",
+}
 # A measurement is never better known than this; the digits beyond only make the file larger.
 SIGNIFICANT_DIGITS = 7
 
@@ -61,13 +79,16 @@ def clean(table: pd.DataFrame) -> pd.DataFrame:
         elif column == "valid":
             rows[column] = rows[column].map(lambda value: str(value).lower() == "true").astype(bool)
         else:
-            numbers = pd.to_numeric(rows[column], errors="coerce").astype(float)
+            told = rows[column]
+            numbers = pd.to_numeric(told, errors="coerce").astype(float)
             rows[column] = numbers.where((numbers == 0) | numbers.abs().between(*MEASURABLE))
+            if column in NEVER_COLUMNS:
+                rows[column] = rows[column].astype(object).mask(told == NEVER, NEVER)
     return rows
 
 
 def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFrame:
-    """Intervals, speedups over the baseline, quality lost, and how each row stands against the limits."""
+    """Intervals, what a row has over its baseline, quality lost, and how it stands against the limits."""
     derived = pd.DataFrame(index=rows.index)
     p50, low, high = (
         rows[f"latency_{name}_ms"].where(lambda values: values > 0)
@@ -87,7 +108,9 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
         for values, name in ((p50, ""), (low, "ci_high_"), (high, "ci_low_"))
     )
     key = ["model", "device", "runtime", "scenario", "batch_size"]
-    measured = pd.concat([rows[key], pace.rename("pace"), low.rename("low"), high.rename("high")], axis=1)
+    compared = {name: rows[column] for name, column in RATIOS.items()} | {"source": rows["energy_source"]}
+    starts = rows["load_s"] + rows["first_call_ms"] / 1e3
+    measured = rows[key].assign(pace=pace, low=low, high=high, start=starts, **compared)
     is_baseline = derived["drawn"] & (rows["optimization"] == BASELINE)
     baselines = measured[is_baseline].drop_duplicates(key)
     base = measured[key].merge(baselines, on=key, how="left").set_index(rows.index)
@@ -96,6 +119,11 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
     derived["speedup"] = (base["pace"] / pace).where(optimized)
     derived["speedup_low"] = (base["low"] / high).where(optimized)
     derived["speedup_high"] = (base["high"] / low).where(optimized)
+    for name in RATIOS:
+        derived[name] = (measured[name] / base[name].where(base[name] > 0)).where(optimized)
+    # Sensors of other scopes measure other things.
+    derived["energy_ratio"] = derived["energy_ratio"].where(measured["source"] == base["source"])
+    derived["start_later_s"] = (measured["start"] - base["start"]).where(optimized)
 
     # Accuracy where the model has labelled data, fidelity elsewhere: one measure a model, in points.
     has_accuracy = rows["accuracy_drop"].notna().groupby(rows["model"]).transform("any").astype(bool)
@@ -109,7 +137,20 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
     derived["intensity"] = roofline.intensity(rows).where(derived["drawn"])
     derived["achieved_gflops"] = roofline.achieved_gflops(rows).where(derived["intensity"].notna())
     derived["standing"] = standing(rows, recommendation)
+    derived["effect"] = effect_kind(derived)
     return derived[list(DERIVED)]
+
+
+def effect_kind(derived: pd.DataFrame) -> pd.Series:
+    """What an optimization does to a row: 'pays' where the whole interval of its speedup lies above 1, or
+    'limits' where no limit lets such a row through; 'slower' where it lies below 1, 'same' otherwise; '' for
+    what has no speedup.
+    """
+    low = derived["speedup_low"].fillna(derived["speedup"])
+    high = derived["speedup_high"].fillna(derived["speedup"])
+    kinds = pd.Series("", index=derived.index, dtype=object).mask(derived["speedup"].notna(), "same")
+    kinds = kinds.mask(high < 1, "slower").mask(low > 1, "pays")
+    return kinds.mask((kinds == "pays") & (derived["standing"] == "out"), "limits")
 
 
 def limit_of(rows: pd.DataFrame, name: str, recommendation: Mapping[str, Any]) -> pd.Series:
@@ -167,8 +208,10 @@ def as_json(rows: pd.DataFrame) -> list[list[Any]]:
     columns = []
     for name in (*COLUMNS, *DERIVED):
         values = rows[name].tolist()
-        if name in TEXT_COLUMNS or name in ("valid", "drawn", "standing", "question"):
+        if name in TEXT_COLUMNS or name in ("valid", "drawn", "standing", "question", "effect"):
             columns.append(values)
+        elif name in NEVER_COLUMNS:
+            columns.append([v if v == NEVER else None if v != v else round(v) for v in values])
         elif name in COUNT_COLUMNS:
             columns.append([None if value != value else round(value) for value in values])
         else:

@@ -44,7 +44,7 @@ TAGS = (
     "flags",
 )
 FAILED_STATUSES = ("oom", "incorrect", "timeout", "crashed")
-NUMBERS = (*METRICS, "utilization", "cost_usd_per_million", "rounds")
+NUMBERS = (*METRICS, "pass_s", "artifact_s", "utilization", "cost_usd_per_million", "rounds")
 REMEDY = "The records are safe; `snakemake --cores 1 track` logs them once the store answers."
 
 

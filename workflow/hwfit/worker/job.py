@@ -25,7 +25,7 @@ from hwfit.records import (
 from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 # What of a composite's members, beside their environments, is part of where it was measured.
 MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 

@@ -112,6 +112,10 @@ class Session(ABC):
         """Wait for a call that was started, and copy its outputs to a float32 array."""
         return self.fetch(started)
 
+    def calls_at_a_time(self) -> int:
+        """How many calls an asynchronous session works on together; known after the first call."""
+        return 1
+
     @abstractmethod
     def accelerator_of(self, output: Any) -> str:
         """Where an output of `run` lies, as `catalog.ACCELERATORS` names it."""

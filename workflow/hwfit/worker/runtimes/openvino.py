@@ -25,7 +25,9 @@ MOVES = ("Const", "Input", "Output", "Reorder", "Reshape", "Transpose", "ShapeOf
 
 
 class OpenVinoSession(Session):
-    """A compiled model for each shape of its inputs; session passes may change `model` and `settings`."""
+    """A compiled model for each shape of its inputs; session passes may change `model` and `settings`, and
+    say that it `is_asynchronous`: that several calls go on together, each in a request of its own.
+    """
 
     def __init__(self, request: Request) -> None:
         self.core = core_with(request.accelerator)
@@ -46,6 +48,7 @@ class OpenVinoSession(Session):
         self.types = {name: self.model.input(name).get_element_type().to_dtype() for name in self.names}
         act_on(self, "openvino", request.passes)
         self.requests: dict[tuple[Any, ...], Any] = {}
+        self.idle: dict[tuple[Any, ...], list[Any]] = {}
 
     def place(self, batch: Batch) -> tuple[tuple[Any, ...], list[Any]]:
         arranged = arrangement.arranged(batch, self.card)
@@ -57,6 +60,32 @@ class OpenVinoSession(Session):
         shapes, tensors = placed
         request = self.requests.get(shapes) or self.compiled(shapes)
         return request.infer(tensors, share_inputs=True, share_outputs=False)
+
+    def start(self, placed: tuple[tuple[Any, ...], list[Any]]) -> Any:
+        if not self.is_asynchronous:
+            return self.run(placed)
+        shapes, tensors = placed
+        idle = self.idle.setdefault(shapes, [])
+        known = self.requests.get(shapes) or self.compiled(shapes)
+        request = idle.pop() if idle else known.get_compiled_model().create_infer_request()
+        request.start_async(tensors, share_inputs=True)
+        return shapes, request
+
+    def finish(self, started: Any) -> np.ndarray:
+        if not self.is_asynchronous:
+            return self.fetch(started)
+        shapes, request = started
+        request.wait()
+        # Copied: the next call of this request writes where its outputs lie.
+        outputs = np.array(self.fetch(request.results))
+        self.idle[shapes].append(request)
+        return outputs
+
+    def calls_at_a_time(self) -> int:
+        if not self.is_asynchronous or not self.requests:
+            return 1
+        (request, *_) = self.requests.values()
+        return int(request.get_compiled_model().get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
     def compiled(self, shapes: tuple[Any, ...]) -> Any:
         """An inference request of the model for inputs of these shapes, compiled at the first call."""
@@ -75,6 +104,7 @@ class OpenVinoSession(Session):
 
     def forget_compiled(self) -> None:
         self.requests.clear()
+        self.idle.clear()
 
     def accelerator_of(self, output: Any) -> str:
         (request, *_) = self.requests.values()

@@ -1,8 +1,9 @@
 """Offline: all samples are there, and how soon they are all done is what counts.
 
 A duration is the time between two finished calls, each from arrays in the host's memory to outputs in the
-host's memory: a batch job has to bring its inputs to the device and its answers back. A device that works
-while the host goes on (an accelerator) has several calls in flight, so that it never waits for the host.
+host's memory: a batch job has to bring its inputs to the device and its answers back. A session that works
+while the host goes on (an accelerator's, or one that takes several calls at a time) has several calls in
+flight, so that it never waits for the host.
 Percentiles are left out: nobody waits for a single answer.
 """
 
@@ -18,7 +19,7 @@ from hwfit.worker.scenarios.single_stream import SingleStream
 
 
 class Offline(SingleStream):
-    """Calls in a pipeline that is as long as there are distinct inputs; of length one on a CPU."""
+    """Calls in a pipeline: the distinct inputs, as many times as the session takes; one by one on a CPU."""
 
     keeps_batches = True
     percentiles = ()
@@ -40,7 +41,9 @@ class Offline(SingleStream):
         # What the last series left under way would delay the first calls of this one.
         while self.started:
             self.session.finish(self.started.popleft())
-        ahead = self.batches if self.session.is_asynchronous else ()
+        times = -(-self.session.calls_at_a_time() // len(self.batches)) if self.session.is_asynchronous else 0
+        # Whole turns, so that the oldest call is one with the inputs that the next is started with.
+        ahead = (batch for _ in range(times) for batch in self.batches)
         self.started = deque(self.session.start(self.session.place(batch)) for batch in ahead)
         return self.batches
 
