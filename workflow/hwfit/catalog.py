@@ -109,6 +109,8 @@ _NO_GENERATION = tuple(task for task in TASKS if task != "generation")
 
 PASSES = {
     "prune": Pass("artifact"),
+    "prune_gradually": Pass("artifact"),
+    "deep_compression": Pass("artifact"),
     "threads": Pass("session", keeps_outputs=True),
     "cast": Pass("session", (*FRAMEWORKS, "openvino")),
     "channels_last": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),

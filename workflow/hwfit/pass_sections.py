@@ -8,6 +8,11 @@ from pydantic import Field
 
 from hwfit.section_types import Section
 
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+SharedBits = Annotated[int, Field(ge=1, le=8)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
 
 class Threads(Section):
     """Compute with so many threads, in place of what the device or the runtime would take."""
@@ -62,6 +67,31 @@ class Prune(Section):
     )
 
 
+class PruneGradually(Section):
+    """Zero a growing share of the weights while the others are trained on the model's training data."""
+
+    name: Literal["prune_gradually"] = Field(alias="pass", description="an artifact pass: every runtime")
+    amount: Share = Field(
+        default=0.9, description="share of the weights that become zero, of all layers together"
+    )
+    epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
+    seed: Seed = Field(default=0, description="of the order of the training data")
+
+
+class DeepCompression(Section):
+    """Prune, retrain, let each layer's weights share few values that are trained, and entropy-code them."""
+
+    name: Literal["deep_compression"] = Field(alias="pass", description="an artifact pass: every runtime")
+    amount: Share = Field(
+        default=0.96, description="share of the weights that are removed, of all layers together"
+    )
+    convolution_bits: SharedBits = Field(default=5, description="a convolution's weights share 2^bits values")
+    dense_bits: SharedBits = Field(default=4, description="a dense layer's weights share 2^bits values")
+    epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
+    sharing_epochs: Epochs = Field(default=5, description="of training the shared values")
+    seed: Seed = Field(default=0, description="of the order of the training data")
+
+
 class QuantizeStatic(Section):
     """Int8 weights and activations, their ranges calibrated on real inputs."""
 
@@ -75,7 +105,16 @@ class QuantizeStatic(Section):
 
 
 Pass = Annotated[
-    Cast | ChannelsLast | Compile | Eager | Prune | QuantizeDynamic | QuantizeStatic | Threads,
+    Cast
+    | ChannelsLast
+    | Compile
+    | DeepCompression
+    | Eager
+    | Prune
+    | PruneGradually
+    | QuantizeDynamic
+    | QuantizeStatic
+    | Threads,
     Field(discriminator="name"),
 ]
 

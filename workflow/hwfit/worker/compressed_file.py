@@ -6,16 +6,16 @@ The file, little-endian:
 |---|---|
 | magic, 8 bytes | `HWFITDC` and the version |
 | header's length, 4 bytes | |
-| header | JSON, deflated: each array's name, shape and kind, in order; counts of the symbols to come |
-| arrays | those that are kept as they are, and the codebooks: in float16 where that holds each value exactly |
-| words of 32 bits | one range coder's stream: for each sparse layer, row by row, where its weights are, then which |
+| header | JSON, deflated: each array's name, shape and kind, in order; counts of the symbols |
+| arrays | those kept as they are, and codebooks; in float16 where that holds each value exactly |
+| words of 32 bits | a range coder's stream: for each sparse layer where its weights are, then which |
 | checksum, 8 bytes | the beginning of SHA-256 over all that comes before |
 
-A layer is coded as a matrix of its first axis and the rest. Each row begins with a class, about the logarithm
-of its weights; then each of its places holds a weight or not, with a probability from the row's class and from
-how many weights the column and its neighbours had in the rows above: an input that few units look at is
-looked at by few others. Every probability comes from counts, in integers, and is a multiple of 2^-16, so that
-each machine decodes alike.
+A layer is coded as a matrix of its first axis and the rest. First come the rows' classes, about the logarithm
+of how many weights each has; then each place holds a weight or not, with a probability from its row's class
+and from how many weights the column, and perhaps its neighbours, had in the rows above: an input that few
+units look at is looked at by few others. Every probability comes from counts, in integers, and is a multiple
+of 2^-16, so that each machine decodes alike.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ import numpy as np
 MAGIC = b"HWFITDC\x01"
 CHECKSUM_BYTES = 8
 SCALE = 1 << 16
-# A column's weight in its row: its own count times this, its two neighbours', and what all start with.
-OWN, NEIGHBOUR, START = 16, 4, 16
+# What makes a place of a row probable: its column's count times this, and what all columns start with.
+OWN, START = 16, 16
+# The same for the counts of the columns on both sides, whichever takes less: those of pixels are alike,
+# those of units are not.
+NEIGHBOURS = (0, 4)
 CERTAIN = SCALE - SCALE // 64
 
 BIT = constriction.stream.model.Bernoulli(perfect=False)
@@ -63,7 +66,9 @@ def encode(arrays: Mapping[str, np.ndarray], shared: Collection[str]) -> bytes:
         if name in shared:
             values, symbols = np.unique(array[array != 0], return_inverse=True)
             entry["counts"] = np.bincount(symbols, minlength=len(values)).tolist()
-            entry["classes"] = encode_places(encoder, as_matrix(array != 0))
+            mask = as_matrix(array != 0)
+            entry["neighbour"] = min(NEIGHBOURS, key=lambda weight: bits_of_places(mask, weight))
+            entry["classes"] = encode_places(encoder, mask, entry["neighbour"])
             if len(values) > 1:
                 encoder.encode(symbols.astype(np.int32), table(entry["counts"]))
         kept, entry["kept"] = narrowest(values)
@@ -92,7 +97,8 @@ def decode(content: bytes) -> dict[str, np.ndarray]:
             arrays[entry["name"]] = values.reshape(entry["shape"])
             continue
         array = np.zeros(entry["shape"], entry["dtype"])
-        places = decode_places(decoder, as_matrix(array).shape, entry["classes"]).reshape(array.shape)
+        shape = as_matrix(array).shape
+        places = decode_places(decoder, shape, entry["classes"], entry["neighbour"]).reshape(array.shape)
         symbols = np.zeros(places.sum(), np.int32)
         if len(values) > 1:
             symbols = decoder.decode(table(entry["counts"]), len(symbols))
@@ -137,7 +143,13 @@ def table(counts: list[int]) -> Any:
     return constriction.stream.model.Categorical(np.array(counts, np.float64), perfect=False)
 
 
-def encode_places(encoder: Any, mask: np.ndarray) -> list[int]:
+def bits_of_places(mask: np.ndarray, neighbour: int) -> int:
+    encoder = constriction.stream.queue.RangeEncoder()
+    encode_places(encoder, mask, neighbour)
+    return int(encoder.num_bits())
+
+
+def encode_places(encoder: Any, mask: np.ndarray, neighbour: int) -> list[int]:
     """Code where a matrix has weights; returns how many rows there are of each class."""
     classes = np.array([class_of(int(count)) for count in mask.sum(1)], np.int32)
     counts: list[int] = np.bincount(classes).tolist()
@@ -146,19 +158,19 @@ def encode_places(encoder: Any, mask: np.ndarray) -> list[int]:
     seen = np.zeros(mask.shape[1], np.int64)
     for row, row_class in zip(mask, classes, strict=True):
         if row_class:
-            encoder.encode(row.astype(np.int32), BIT, probabilities(seen, int(row_class)))
+            encoder.encode(row.astype(np.int32), BIT, probabilities(seen, int(row_class), neighbour))
             seen += row
     return counts
 
 
-def decode_places(decoder: Any, shape: tuple[int, int], counts: list[int]) -> np.ndarray:
+def decode_places(decoder: Any, shape: tuple[int, int], counts: list[int], neighbour: int) -> np.ndarray:
     """The mask (rows, columns) that `encode_places` coded."""
     classes = decoder.decode(table(counts), shape[0]) if len(counts) > 1 else np.zeros(shape[0], int)
     mask = np.zeros(shape, bool)
     seen = np.zeros(shape[1], np.int64)
     for row, row_class in zip(mask, classes, strict=True):
         if row_class:
-            row[:] = decoder.decode(BIT, probabilities(seen, int(row_class)))
+            row[:] = decoder.decode(BIT, probabilities(seen, int(row_class), neighbour))
             seen += row
     return mask
 
@@ -181,12 +193,12 @@ def doubled_mean(row_class: int) -> int:
     return 2 * smallest + half - 1
 
 
-def probabilities(seen: np.ndarray, row_class: int) -> np.ndarray:
+def probabilities(seen: np.ndarray, row_class: int, neighbour: int) -> np.ndarray:
     """How probable a weight is at each place of a row, given the counts of the rows above (columns,)."""
     neighbours = np.zeros_like(seen)
     neighbours[1:] += seen[:-1]
     neighbours[:-1] += seen[1:]
-    # What all start with weighs as much as one weight a column would at the columns' mean.
-    weights = OWN * seen + NEIGHBOUR * neighbours + START
+    weights = OWN * seen + neighbour * neighbours + START
     scaled = doubled_mean(row_class) * weights * SCALE // (2 * int(weights.sum()))
-    return np.clip(scaled, 1, CERTAIN) / SCALE
+    found: np.ndarray = np.clip(scaled, 1, CERTAIN) / SCALE
+    return found

@@ -1,4 +1,4 @@
-"""What Deep Compression's own coding takes: relative indices and Huffman codes (Han, Mao, Dally, 2015, fig. 2).
+"""What Deep Compression's own coding takes: relative indices and Huffman codes (Han et al., 2015, fig. 2).
 
 Only for comparison with what `compressed_file` takes: really coded, and decoded again.
 """

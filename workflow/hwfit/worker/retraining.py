@@ -14,7 +14,9 @@ BATCH = 128
 LEARNING_RATE = 1e-3
 # Of the loss, what comes from the network's own outputs before it was made smaller (Hinton et al., 2015).
 DISTILLED_SHARE = 0.5
-TEMPERATURE = 2.0
+TEMPERATURE = 4.0
+WEIGHT_DECAY = 0.0
+INPUT_DROPOUT = 0.0
 # Pruning grows over this share of the steps; in the rest the network settles.
 RAMP_SHARE = 0.5
 STEPS_BETWEEN_PRUNINGS = 50
@@ -73,19 +75,23 @@ def retrain(
     inputs, labels, taught = data
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     steps, step = epochs * -(-len(inputs) // BATCH), 0
+    # Half the time of LeNet-5's convolutions and poolings on a CPU.
+    module.to(memory_format=torch.channels_last)
     module.train()
     for _ in range(epochs):
         for rows in torch.randperm(len(inputs), generator=generator).split(BATCH):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * cosine(step, steps)
             module.zero_grad()
-            loss_of(module(inputs[rows]), labels[rows], taught[rows]).backward()  # type: ignore[no-untyped-call]
+            seen = functional.dropout(inputs[rows], INPUT_DROPOUT)
+            loss_of(module(seen), labels[rows], taught[rows]).backward()
             after_backward()
             optimizer.step()
             step += 1
             after_step(step, steps)
+    module.to(memory_format=torch.contiguous_format)
     module.eval()
 
 

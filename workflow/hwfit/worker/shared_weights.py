@@ -58,7 +58,11 @@ class SharedWeights:
     def write(self) -> None:
         """Give the module's weights their centroids' values."""
         for name, centroids in self.centroids.items():
-            self.weights[name].view(-1)[self.places[name]] = centroids[self.members[name]]
+            weight = self.weights[name]
+            # Through a copy in the order of axes: that in memory may be another while the module is trained.
+            dense = weight.new_zeros(weight.numel())
+            dense[self.places[name]] = centroids[self.members[name]]
+            weight.copy_(dense.view(weight.shape))
 
     @torch.no_grad()
     def gather_gradients(self) -> None:

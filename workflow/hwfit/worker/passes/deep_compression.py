@@ -1,8 +1,8 @@
 """Deep Compression (Han, Mao, Dally, ICLR 2016): prune, retrain, share weights, entropy-code.
 
-Pruning is gradual (see `prune_gradually`), sharing is the paper's: k-means of each layer's weights from a linear
-start, then the centroids are trained. A range coder with adaptive probabilities replaces Huffman codes (see
-`compressed_file`). The network that is used is the one that the file decodes to, bit by bit.
+Pruning is gradual (see `prune_gradually`), sharing is the paper's: k-means of each layer's weights from a
+linear start, then the centroids are trained. A range coder with adaptive probabilities replaces Huffman codes
+(see `compressed_file`). The network that is used is the one that the file decodes to, bit by bit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pruning with retraining: a growing share of the weights is zeroed while the others are trained.
 
-The schedule is Zhu and Gupta's (2017), the choice among layers LAMP's (Lee et al., ICLR 2021), and the network
-as it was teaches what it becomes. Dense kernels multiply by the zeros all the same.
+The schedule is Zhu and Gupta's (2017), the choice among layers LAMP's (Lee et al., ICLR 2021), and the
+network as it was teaches what it becomes. Dense kernels multiply by the zeros all the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def prepared(checkpoint: Checkpoint) -> tuple[Any, tuple[Any, Any, Any]]:
     from hwfit.worker.retraining import outputs_of
 
     if checkpoint.card["task"] != "classification":
-        raise Unsupported(f"retraining is for classification, and this model's task is {checkpoint.card['task']}")
+        raise Unsupported(
+            f"retraining is for classification, and this model's task is {checkpoint.card['task']}"
+        )
     training = checkpoint.training()
     inputs = torch.cat([training.x_train, training.x_validation])
     labels = torch.cat([training.y_train, training.y_validation])
