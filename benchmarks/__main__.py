@@ -341,6 +341,12 @@ def tracking(project: Project) -> dict[str, Any]:
     return tracking_rate.measure(project.directory)
 
 
+def deep_compression(project: Project) -> dict[str, Any]:
+    """(i) Deep Compression of the paper's networks on MNIST, beside the paper's figures."""
+    found: dict[str, Any] = project.script("deep_compression.py", str(project.directory / "deep-compression"))
+    return found
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -350,6 +356,7 @@ BENCHMARKS = {
     "generation": generation,
     "repeat": repeat,
     "aa": aa,
+    "deep-compression": deep_compression,
     "tracking": tracking,
 }
 

@@ -115,6 +115,8 @@ PASSES = {
     "prune_2_4": Pass("artifact"),
     "prune_channels": Pass("artifact", tasks=_NO_GENERATION),
     "quantize_aware": Pass("artifact", tasks=("classification",)),
+    "prune_gradually": Pass("artifact", tasks=("classification",)),
+    "deep_compression": Pass("artifact", tasks=("classification",)),
     "threads": Pass("session", keeps_outputs=True),
     "cast": Pass("session", (*FRAMEWORKS, "openvino")),
     "channels_last": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),

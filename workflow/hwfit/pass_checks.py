@@ -37,6 +37,7 @@ EITHER = {
     ("quantize_dynamic", "quantize_weights"): _SAME_WEIGHTS,
     ("quantize_static", "quantize_weights"): _SAME_WEIGHTS,
     ("offload", "compile"): "kernels are compiled for weights that lie still, and offload moves them",
+    ("prune", "prune_gradually"): "both zero the weights of least magnitude, one of them with retraining",
     ("prune", "prune_2_4"): "both zero the weights of least magnitude, each a share of its own",
     ("cast", "sparse_2_4"): "sparse_2_4 has a dtype of its own",
 }
@@ -55,6 +56,11 @@ def check_passes(passes: Sequence[str]) -> Iterator[tuple[int | None, str]]:
             yield index, f"is {step}, which {acts} before {passes[late[0]]} {later}; write {step} first"
         if step == "compile" and index < len(passes) - 1:
             yield index, f"is compile, and {passes[index + 1]} comes after it; allowed: compile as the last"
+        if kinds[index] == "artifact" and "deep_compression" in passes[:index]:
+            yield (
+                index,
+                f"is {step}, which would change what deep_compression has encoded; write {step} first",
+            )
         behind, reason = COMES_FIRST.get(step, ((), ""))
         before = [name for name in passes[:index] if name in behind]
         if before:

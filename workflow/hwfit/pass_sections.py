@@ -8,6 +8,12 @@ from pydantic import Field
 
 from hwfit.section_types import Section
 
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+SharedBits = Annotated[int, Field(ge=1, le=8)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+
 
 class Threads(Section):
     """Compute with so many threads, in place of what the device or the runtime would take."""
@@ -117,11 +123,6 @@ class Prune(Section):
     )
 
 
-Epochs = Annotated[int, Field(ge=0, le=10_000)]
-LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-
-
 class PruneChannels(Section):
     """Cut out whole channels, those of least weight: the network becomes smaller, in every runtime."""
 
@@ -133,7 +134,7 @@ class PruneChannels(Section):
         default=8,
         description="what stays of a layer is rounded to the nearest multiple: kernels work on blocks",
     )
-    epochs: Epochs = Field(
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=0, description="how often to go through the labelled training data afterwards; 0: not at all"
     )
     learning_rate: LearningRate = Field(default=1e-3, description="Adam's, where it begins; it falls to zero")
@@ -167,6 +168,31 @@ class QuantizeAware(Section):
     seed: Seed = Field(default=0, description="of the order of the samples")
 
 
+class PruneGradually(Section):
+    """Zero a growing share of the weights while the others are trained on the model's training data."""
+
+    name: Literal["prune_gradually"] = Field(alias="pass", description="an artifact pass: every runtime")
+    amount: Share = Field(
+        default=0.9, description="share of the weights that become zero, of all layers together"
+    )
+    epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
+    seed: Seed = Field(default=0, description="of the order of the training data")
+
+
+class DeepCompression(Section):
+    """Prune, retrain, let each layer's weights share few values that are trained, and entropy-code them."""
+
+    name: Literal["deep_compression"] = Field(alias="pass", description="an artifact pass: every runtime")
+    amount: Share = Field(
+        default=0.96, description="share of the weights that are removed, of all layers together"
+    )
+    convolution_bits: SharedBits = Field(default=5, description="a convolution's weights share 2^bits values")
+    dense_bits: SharedBits = Field(default=4, description="a dense layer's weights share 2^bits values")
+    epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
+    sharing_epochs: Epochs = Field(default=5, description="of training the shared values")
+    seed: Seed = Field(default=0, description="of the order of the training data")
+
+
 class QuantizeStatic(Section):
     """Int8 weights and activations, their ranges calibrated on real inputs."""
 
@@ -183,6 +209,7 @@ Pass = Annotated[
     Cast
     | ChannelsLast
     | Compile
+    | DeepCompression
     | Eager
     | GraphLevel
     | KeepMemory
@@ -191,6 +218,7 @@ Pass = Annotated[
     | Prune
     | Prune24
     | PruneChannels
+    | PruneGradually
     | QuantizeAware
     | QuantizeCache
     | QuantizeDynamic

@@ -79,6 +79,9 @@ class Training(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0, description="of the first weights and the order of the data"
     )
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="of the learning rate: the same throughout, or falling to 0"
+    )
 
 
 class Model(Section):

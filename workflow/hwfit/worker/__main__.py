@@ -63,6 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--runtime", help="whose file to make")
         command.add_argument("--output", type=Path, required=True, help="directory")
 
+    decode = commands.add_parser("decode", help="make weights.safetensors of a compressed file")
+    decode.add_argument("file", type=Path)
+    decode.add_argument("--output", type=Path, required=True)
+
     supervise = commands.add_parser("supervise", help="measure a cell in workers")
     supervise.add_argument("--job", required=True, help="JSON: see hwfit.worker.job")
     supervise.add_argument("--attempts", type=Path, required=True)
@@ -150,6 +154,20 @@ def run_artifact(asked: argparse.Namespace) -> int:
     from hwfit.worker.artifact import make_artifact
 
     return make_artifact(asked)
+
+
+def run_decode(asked: argparse.Namespace) -> int:
+    from safetensors.numpy import save
+
+    from hwfit.records import write_bytes
+    from hwfit.worker.compressed_file import CompressedFileError, decode
+
+    try:
+        write_bytes(asked.output, save(decode(asked.file.read_bytes())))
+    except (OSError, CompressedFileError) as error:
+        print(f"{asked.file}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run_supervise(asked: argparse.Namespace) -> int:
@@ -247,6 +265,7 @@ COMMANDS = {
     "compress": run_artifact,
     "export": run_artifact,
     "quantize": run_artifact,
+    "decode": run_decode,
     "supervise": run_supervise,
     "profile": run_profile,
     "member": run_member,

@@ -14,7 +14,7 @@ from hwfit.records import file_sha256
 from hwfit.worker import counts, models
 from hwfit.worker.weights import load_weights
 
-TRAINING = {"epochs": 30, "seed": 0}
+TRAINING = {"epochs": 30, "seed": 0, "schedule": "constant"}
 TRAINING_BATCH = 128
 LEARNING_RATE = 1e-3
 REFERENCE_BATCH = 32
@@ -98,12 +98,18 @@ def save_checkpoint(module: Any, out: Path) -> dict[str, Any]:
     }
 
 
-def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int) -> dict[str, Any]:
+def train(
+    module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int, schedule: str
+) -> dict[str, Any]:
     """Train a classifier with Adam on the training split; returns what was done, with its seconds."""
     started = time.perf_counter()
     inputs, labels = (torch.from_numpy(dataset[key]) for key in ("x_train", "y_train"))
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
     generator = torch.Generator().manual_seed(seed)
+    steps = epochs * -(-len(inputs) // TRAINING_BATCH)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    # Half the time of LeNet-5's convolutions and poolings on a CPU.
+    module.to(memory_format=torch.channels_last)
     module.train()
     loss = torch.zeros(())
     for _ in range(epochs):
@@ -112,9 +118,13 @@ def train(module: Any, dataset: Mapping[str, np.ndarray], epochs: int, seed: int
             loss = torch.nn.functional.cross_entropy(module(inputs[rows]), labels[rows])
             loss.backward()
             optimizer.step()
+            if schedule == "cosine":
+                falling.step()
+    module.to(memory_format=torch.contiguous_format)
     return {
         "optimizer": "adam",
         "learning_rate": LEARNING_RATE,
+        "schedule": schedule,
         "batch_size": TRAINING_BATCH,
         "epochs": epochs,
         "seed": seed,

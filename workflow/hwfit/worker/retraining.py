@@ -1,0 +1,142 @@
+"""Retraining a network while it is made smaller: what gradual pruning and Deep Compression share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+BATCH = 128
+# Adam's, at the beginning; it falls to nothing along half a cosine.
+LEARNING_RATE = 1e-3
+# Of the loss, what comes from the network's own outputs before it was made smaller (Hinton et al., 2015).
+DISTILLED_SHARE = 0.5
+TEMPERATURE = 4.0
+WEIGHT_DECAY = 0.0
+INPUT_DROPOUT = 0.0
+# Pruning grows over this share of the steps; in the rest the network settles.
+RAMP_SHARE = 0.5
+STEPS_BETWEEN_PRUNINGS = 50
+
+AfterStep = Callable[[int, int], None]
+
+
+def cosine(step: int, steps: int) -> float:
+    """The learning rate of a step over that of the first (Loshchilov and Hutter, ICLR 2017)."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def cubic(step: int, ramp_steps: int, amount: float) -> float:
+    """The share of weights to be zero at a step (Zhu and Gupta, 2017, equation 1, from 0)."""
+    return amount * (1 - (1 - min(1.0, step / ramp_steps)) ** 3)
+
+
+@torch.inference_mode()
+def outputs_of(module: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """The outputs (n, classes) in evaluation mode, batch by batch."""
+    module.eval()
+    return torch.cat([module(batch) for batch in inputs.split(1000)]).clone()
+
+
+def accuracy(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of the samples whose largest output is their label's."""
+    return float((outputs_of(module, inputs).argmax(1) == labels).double().mean())
+
+
+def loss_of(outputs: torch.Tensor, labels: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Cross entropy against the labels, mixed with that against a teacher's outputs (n, classes)."""
+    soft = functional.cross_entropy(outputs / TEMPERATURE, functional.softmax(taught / TEMPERATURE, 1))
+    hard = functional.cross_entropy(outputs, labels)
+    return (1 - DISTILLED_SHARE) * hard + DISTILLED_SHARE * TEMPERATURE**2 * soft
+
+
+def retrain(
+    module: torch.nn.Module,
+    parameters: Sequence[torch.Tensor],
+    data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    epochs: int,
+    seed: int,
+    after_backward: Callable[[], None],
+    after_step: AfterStep,
+    learning_rate: float = LEARNING_RATE,
+) -> None:
+    """Train with Adam at a falling rate.
+
+    Parameters
+    ----------
+    parameters : what Adam changes; need not be the module's own
+    data : inputs, labels, and the outputs of the network as it was
+    after_backward : called when the module's gradients are there
+    after_step : called with the number of steps done and of all
+    """
+    inputs, labels, taught = data
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    steps, step = epochs * -(-len(inputs) // BATCH), 0
+    # Half the time of LeNet-5's convolutions and poolings on a CPU.
+    module.to(memory_format=torch.channels_last)
+    module.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(inputs), generator=generator).split(BATCH):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * cosine(step, steps)
+            module.zero_grad()
+            seen = functional.dropout(inputs[rows], INPUT_DROPOUT)
+            loss_of(module(seen), labels[rows], taught[rows]).backward()
+            after_backward()
+            optimizer.step()
+            step += 1
+            after_step(step, steps)
+    module.to(memory_format=torch.contiguous_format)
+    module.eval()
+
+
+def prune_while_training(
+    module: torch.nn.Module,
+    names: Sequence[str],
+    data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    amount: float,
+    epochs: int,
+    seed: int,
+) -> None:
+    """Zero a growing share of the named weights, all of them together, while the others are trained."""
+    weights = {name: parameter for name, parameter in module.named_parameters() if name in names}
+    masks = {name: torch.ones_like(weight) for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def after_step(step: int, steps: int) -> None:
+        ramp = max(1, round(RAMP_SHARE * steps))
+        if step == ramp or (step < ramp and step % STEPS_BETWEEN_PRUNINGS == 0):
+            masks.update(kept(weights, cubic(step, ramp, amount)))
+        for name, weight in weights.items():
+            weight.mul_(masks[name])
+
+    retrain(module, list(module.parameters()), data, epochs, seed, lambda: None, after_step)
+
+
+def kept(weights: Mapping[str, torch.Tensor], amount: float) -> dict[str, Any]:
+    """Masks, 1 where a weight stays: a share of all weights goes, those of least score.
+
+    A weight's score is its square over the sum of the squares of its layer's weights that are no smaller
+    (LAMP; Lee et al., ICLR 2021): what its layer loses by it, so that layers of different scale compare and
+    none is emptied, since its largest weight scores 1.
+    """
+    scores = {name: layer_scores(weight) for name, weight in weights.items()}
+    together = torch.cat([score.flatten() for score in scores.values()])
+    count = round(amount * len(together))
+    gone = torch.zeros_like(together)
+    gone[torch.topk(together, count, largest=False, sorted=False).indices] = 1
+    parts = (1 - gone).split([score.numel() for score in scores.values()])
+    return {name: part.view_as(weights[name]) for name, part in zip(scores, parts, strict=True)}
+
+
+def layer_scores(weight: torch.Tensor) -> torch.Tensor:
+    """LAMP's scores of one layer, in the weight's shape."""
+    squares, order = weight.detach().flatten().square().sort(descending=True)
+    scores = torch.empty_like(squares)
+    scores[order] = squares / squares.cumsum(0).clamp_min(torch.finfo(squares.dtype).tiny)
+    return scores.view_as(weight)
