@@ -71,7 +71,8 @@ _GENERATION = re.compile(r"generate-(\d+)-(\d+)")
 
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 TEXT_SETS = ("python-topics", "python-help")
-DATASETS = (*DIGIT_SETS, "photographs", "photograph-patches", *TEXT_SETS)
+IMAGE_SETS = ("photographs", "scenes")
+DATASETS = (*DIGIT_SETS, *IMAGE_SETS, "photograph-patches", *TEXT_SETS)
 
 # How many samples are taken of a user's folder or text, or generated: a share of
 # them is then known to some percent.
@@ -81,9 +82,9 @@ ZOO = {
     "mlp": ZooModel(("features",), tuple(RUNTIMES), ("photograph-patches",)),
     "lenet-300-100": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
     "lenet-5": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
-    "alexnet": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
-    "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), ("photographs",)),
-    "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), ("photographs",)),
+    "alexnet": ZooModel(("features", "classification"), tuple(RUNTIMES), IMAGE_SETS),
+    "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), IMAGE_SETS),
+    "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), IMAGE_SETS),
     "minilm": ZooModel(("embedding",), ("torch", *READ_ONNX), ("python-help",)),
     "smollm2": ZooModel(("generation",), FRAMEWORKS, ("python-topics",), 8192),
 }
@@ -111,12 +112,16 @@ _NO_GENERATION = tuple(task for task in TASKS if task != "generation")
 
 PASSES = {
     "prune": Pass("artifact"),
+    "prune_2_4": Pass("artifact"),
+    "prune_channels": Pass("artifact", tasks=_NO_GENERATION),
+    "quantize_aware": Pass("artifact", tasks=("classification",)),
     "threads": Pass("session", keeps_outputs=True),
     "cast": Pass("session", (*FRAMEWORKS, "openvino")),
     "channels_last": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),
     "compile": Pass("session", ("torch", "tensorflow"), _NO_GENERATION, keeps_outputs=True),
     "eager": Pass("session", ("tensorflow", "mindspore"), _NO_GENERATION, keeps_outputs=True),
     "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), accelerators=("cpu",)),
+    "sparse_2_4": Pass("session", ("torch",), accelerators=("cuda",)),
     "quantize_weights": Pass("session", ("torch", "onnxruntime", "openvino"), accelerators=("cpu",)),
     "quantize_cache": Pass("session", ("torch",), ("generation",)),
     "keep_memory": Pass("session", accelerators=("cpu",), keeps_outputs=True),

@@ -19,6 +19,7 @@ from hwfit.decision_sections import BaselineRow
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
+from hwfit.pass_checks import check_passes
 from hwfit.sections import (
     Composite,
     Config,
@@ -170,36 +171,8 @@ def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[F
                     path,
                     f"is {step} again, as {written((name, 'passes', passes.index(step)))}; allowed: once",
                 )
-                continue
-            kind = catalog.PASSES[step].kind
-            before = [p for p in passes[:index] if catalog.PASSES[p].kind == "session"]
-            if kind == "artifact" and before:
-                message = (
-                    f"is {step}, which rewrites the checkpoint before {before[0]} acts on the loaded model"
-                )
-                yield path, f"{message}; write {step} first"
-        if "compile" in passes and "eager" in passes:
-            yield (
-                (name, "passes"),
-                "has both compile and eager, which undo each other; allowed: one of them",
-            )
-        if "compile" in passes[:-1]:
-            after = passes[passes.index("compile") + 1]
-            path = (name, "passes", passes.index("compile"))
-            yield (
-                path,
-                f"is compile, and {after} comes after it; allowed: compile as the last",
-            )
-        if "cast" in passes and "quantize_dynamic" in passes:
-            reason = "quantize_dynamic works on fp32 weights and activations, and cast leaves neither"
-            yield (name, "passes"), f"has both cast and quantize_dynamic: {reason}; allowed: one of the two"
-        for other in ("quantize_dynamic", "quantize_static"):
-            if "quantize_weights" in passes and other in passes:
-                reason = "each turns the same fp32 weights into whole numbers; allowed: one of them"
-                yield (name, "passes"), f"has both quantize_weights and {other}: {reason}"
-        if "offload" in passes and "compile" in passes:
-            reason = "kernels are compiled for weights that lie still, and offload moves them"
-            yield (name, "passes"), f"has both offload and compile: {reason}; allowed: one of the two"
+        for place, message in check_passes(passes):
+            yield (name, "passes") if place is None else (name, "passes", place), message
 
 
 def check_config(

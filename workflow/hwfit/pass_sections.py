@@ -23,6 +23,10 @@ class Cast(Section):
         alias="pass", description="a session pass: torch, tensorflow, mindspore, openvino"
     )
     dtype: Literal["bfloat16", "float16"] = Field(description="the format")
+    keep_depthwise: bool = Field(
+        default=False,
+        description="true (torch): depthwise filters, and what lies between layers, stay in fp32",
+    )
 
 
 class ChannelsLast(Section):
@@ -97,6 +101,56 @@ class Prune(Section):
     )
 
 
+Epochs = Annotated[int, Field(ge=0, le=10_000)]
+LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class PruneChannels(Section):
+    """Cut out whole channels, those of least weight: the network becomes smaller, in every runtime."""
+
+    name: Literal["prune_channels"] = Field(alias="pass", description="an artifact pass: every runtime")
+    amount: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        description="share of the channels of each layer that are removed; outputs and attention stay whole"
+    )
+    multiple_of: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=8,
+        description="what stays of a layer is rounded to the nearest multiple: kernels work on blocks",
+    )
+    epochs: Epochs = Field(
+        default=0, description="how often to go through the labelled training data afterwards; 0: not at all"
+    )
+    learning_rate: LearningRate = Field(default=1e-3, description="Adam's, where it begins; it falls to zero")
+    seed: Seed = Field(default=0, description="of the order of the samples")
+
+
+class Prune24(Section):
+    """Zero the smaller two of every four weights in a row: the pattern of sparse tensor cores."""
+
+    name: Literal["prune_2_4"] = Field(alias="pass", description="an artifact pass: every runtime")
+
+
+class Sparse24(Section):
+    """Dense layers on sparse tensor cores, after prune_2_4, in a narrower float format."""
+
+    name: Literal["sparse_2_4"] = Field(alias="pass", description="a session pass: torch, on cuda")
+    dtype: Literal["float16", "bfloat16"] = Field(default="float16", description="the format")
+
+
+class QuantizeAware(Section):
+    """Fine-tune on labelled data with weights and activations rounded; quantize_static then rounds them."""
+
+    name: Literal["quantize_aware"] = Field(alias="pass", description="an artifact pass: every runtime")
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="how often to go through the labelled training data"
+    )
+    learning_rate: LearningRate = Field(default=1e-4, description="Adam's, where it begins; it falls to zero")
+    bits: Annotated[int, Field(ge=2, le=8)] = Field(
+        default=8, description="of weights and activations while it is fine-tuned"
+    )
+    seed: Seed = Field(default=0, description="of the order of the samples")
+
+
 class QuantizeStatic(Section):
     """Int8 weights and activations, their ranges calibrated on real inputs."""
 
@@ -117,10 +171,14 @@ Pass = Annotated[
     | KeepMemory
     | Offload
     | Prune
+    | Prune24
+    | PruneChannels
+    | QuantizeAware
     | QuantizeCache
     | QuantizeDynamic
     | QuantizeStatic
     | QuantizeWeights
+    | Sparse24
     | Threads,
     Field(discriminator="name"),
 ]

@@ -69,7 +69,7 @@ def make_inside(asked: argparse.Namespace) -> int:
         else:
             from hwfit.worker.compress import compress
 
-            compress(asked.name, json.loads(asked.passes), asked.input, asked.data, asked.output)
+            compress(asked.name, json.loads(asked.passes), asked.input, asked.output, asked.data)
     except Unsupported as error:
         write_failure(asked.output, "unsupported", str(error))
     except Unavailable as error:

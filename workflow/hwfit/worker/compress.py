@@ -19,7 +19,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def compress(
-    name: str, passes: Sequence[Mapping[str, Any]], source: Path, data: Path | None, out: Path
+    name: str, passes: Sequence[Mapping[str, Any]], source: Path, out: Path, data: Path | None = None
 ) -> None:
     """Apply passes in order to a model's checkpoint; writes weights.safetensors, then card.json.
 
@@ -36,8 +36,9 @@ def compress(
         write_json(out / "card.json", card)
         return
     checkpoint = Checkpoint(load_file(source / WEIGHTS), card, source, data, out)
+    shapes = {key: array.shape for key, array in checkpoint.arrays.items()}
     steps = [applied(step, checkpoint, name) for step in passes]
-    content = save(checkpoint.arrays)
+    content = save(checkpoint.arrays, told_of_shapes(shapes, checkpoint.arrays))
     path = out / WEIGHTS
     write_bytes(path, content)
     files = checkpoint.files or [WEIGHTS]
@@ -73,6 +74,17 @@ def applied(step: Mapping[str, Any], checkpoint: Checkpoint, name: str) -> dict[
     ):
         raise Unsupported(f"{step['pass']} finds nothing to change in {name}")
     return {"pass": step["pass"], "seconds": time.perf_counter() - started} | checkpoint.facts
+
+
+def told_of_shapes(
+    shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
+) -> dict[str, str] | None:
+    """What the file says of itself where its arrays have other shapes than the network's definition."""
+    if all(array.shape == shapes.get(key) for key, array in arrays.items()):
+        return None
+    from hwfit.worker import fitting
+
+    return fitting.METADATA
 
 
 def counted(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -28,9 +28,15 @@ def torch_module(source: Source, task: str) -> Any:
 
 
 def load_arrays_into(module: Any, arrays: Mapping[str, Any]) -> None:
-    """Load a checkpoint's arrays into a torch module. Of tied weights it has one name."""
+    """Load into a torch module what passes made of its arrays, fewer channels too.
+
+    Of tied weights the arrays have one name. Raises ValueError where they are another model's.
+    """
     import torch
 
+    from hwfit.worker import fitting
+
+    fitting.fit(module, {name: np.shape(array) for name, array in arrays.items()})
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     missing, unknown = module.load_state_dict(tensors, strict=False)
     tied = {id(value) for name, value in module.state_dict(keep_vars=True).items() if name in tensors}
@@ -40,12 +46,19 @@ def load_arrays_into(module: Any, arrays: Mapping[str, Any]) -> None:
 
 
 def load_torch_weights(module: Any, weights: Path) -> None:
-    """Load a checkpoint into a torch module. Raises ValueError where names or shapes differ."""
+    """Load a checkpoint into a torch module, first made smaller where passes cut parts out of the network.
+
+    Raises ValueError where names or shapes differ.
+    """
     from safetensors.torch import load_model
 
+    from hwfit.worker import fitting
+
     try:
+        if fitting.is_smaller(weights):
+            fitting.fit(module, fitting.shapes_in(weights))
         load_model(module, weights)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"{weights} does not fit the model: {str(error).splitlines()[-1].strip()}"
         ) from error

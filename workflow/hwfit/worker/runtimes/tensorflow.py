@@ -7,7 +7,7 @@ device, or a TPU's core), and the wait at the end of `run` for devices that answ
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -72,19 +72,9 @@ class TensorFlowSession(Session):
 
     def in_layout(self, array: np.ndarray) -> np.ndarray:
         """Images with their channels last, in the session's float format."""
-        if array.ndim == 4 and self.wants_channels_last(array.shape[1:]):
-            array = array.transpose(0, 2, 3, 1)
+        array = arranged_for(self.model, array)
         is_float = np.issubdtype(array.dtype, np.floating)
         return array.astype(tf.as_dtype(self.dtype).as_numpy_dtype) if is_float else array
-
-    def wants_channels_last(self, shape: tuple[int, ...]) -> bool:
-        """Whether some input of the model has this shape (channels, height, width) with its channels last."""
-        turned = channels_last(shape)
-        declared = [tuple(entry.shape[1:]) for entry in getattr(self.model, "inputs", None) or []]
-        fits = [
-            d for d in declared if len(d) == 3 and all(a in (None, b) for a, b in zip(d, turned, strict=True))
-        ]
-        return bool(fits) and shape not in declared
 
     def run(self, placed: list[Any]) -> Any:
         output = self.graph(*placed)
@@ -124,12 +114,30 @@ class TensorFlowSession(Session):
         return tf.config.experimental.get_memory_info(self.device.removeprefix("/"))["peak"]
 
 
-def open_session(request: Request) -> TensorFlowSession:
+def arranged_for(model: Any, array: np.ndarray) -> np.ndarray:
+    """Inputs in torch's layout as a Keras model takes them: images with their channels last."""
+    declared = [tuple(entry.shape[1:]) for entry in getattr(model, "inputs", None) or []]
+    return array.transpose(0, 2, 3, 1) if turns(array.shape[1:], declared) else array
+
+
+def turns(shape: tuple[int, ...], declared: Sequence[tuple[int | None, ...]]) -> bool:
+    """Whether some declared input has this shape (channels, height, width) with its channels last."""
+    if len(shape) != 3 or shape in declared:
+        return False
+    turned = channels_last(shape)
+    return any(len(d) == 3 and all(a in (None, b) for a, b in zip(d, turned, strict=True)) for d in declared)
+
+
+def open_session(request: Request) -> Session:
     """Build the model from the checkpoint on the device."""
     if request.task == "generation":
         from hwfit.worker.generation.tensorflow import TensorFlowGeneration
 
         return TensorFlowGeneration(request)
+    if request.weights.suffix == ".tflite":
+        from hwfit.worker.runtimes.litert import LiteRtSession
+
+        return LiteRtSession(request)
     return TensorFlowSession(request)
 
 

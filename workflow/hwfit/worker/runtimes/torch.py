@@ -49,13 +49,17 @@ class TorchSession(Session):
         self.input_dtype: torch.dtype | None = None
         self.memory_format = torch.contiguous_format
         self.move: Callable[[Any, torch.device], Any] = lambda module, device: module.to(device)
-        self.module = models.torch_module(request.source, request.task)
-        models.load_torch_weights(self.module, request.weights)
-        self.module.eval()
+        self.module = self.loaded(request)
         act_on(self, "torch", request.passes)
         self.move(self.module, self.device)
         # fp32 means fp32: on NVIDIA, cuDNN's convolutions would round their inputs to TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+    def loaded(self, request: Request) -> Any:
+        """The module with its weights, before passes act on it."""
+        module = models.torch_module(request.source, request.task)
+        models.load_torch_weights(module, request.weights)
+        return module.eval()
 
     def place(self, batch: Batch) -> list[torch.Tensor]:
         tensors = [torch.from_numpy(np.ascontiguousarray(batch[name])) for name in self.names]
@@ -117,16 +121,20 @@ class TorchSession(Session):
 
 def open_session(request: Request) -> TorchSession:
     """Load the checkpoint, apply the passes, move to the device."""
-    session = session_class(request.task)(request)
+    session = session_class(request)(request)
     if not torch.is_inference_mode_enabled():
         # Once for the whole process: to enter it at each call would cost a small model some percent.
         INFERENCE.__enter__()
     return session
 
 
-def session_class(task: str) -> type[TorchSession]:
-    """The class of a task's sessions."""
-    if task == "generation":
+def session_class(request: Request) -> type[TorchSession]:
+    """The class of a session: by the task, and by what is loaded."""
+    if request.weights.suffix == ".pt2":
+        from hwfit.worker.runtimes.torch_program import ProgramSession
+
+        return ProgramSession
+    if request.task == "generation":
         from hwfit.worker.generation.torch import TorchGeneration
 
         return TorchGeneration

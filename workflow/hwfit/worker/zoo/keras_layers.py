@@ -15,7 +15,10 @@ from hwfit.worker.zoo import layers as kinds
 
 
 def build(layers: Sequence[kinds.Layer], input_shape: tuple[int, ...], weights: kinds.Weights) -> Any:
-    """A Keras model with a checkpoint's weights; its layers have the dtype policy that is in force."""
+    """A Keras model with a checkpoint's weights; its layers have the dtype policy that is in force.
+
+    Sizes are those of the weights: passes may have cut channels out.
+    """
     inputs = keras.Input(kinds.channels_last(input_shape))
     return keras.Model(inputs, Builder(weights).outputs_of(layers, inputs, ""))
 
@@ -39,7 +42,7 @@ class Builder:
         match layer:
             case kinds.Dense():
                 arrays = [self.dense_kernel(name), self.weights[f"{name}.bias"]]
-                return called(keras.layers.Dense(layer.outputs, name=name), x, arrays)
+                return called(keras.layers.Dense(arrays[0].shape[1], name=name), x, arrays)
             case kinds.Convolution():
                 return self.convolved(layer, x, name)
             case kinds.BatchNorm():
@@ -72,7 +75,7 @@ class Builder:
         # side more than the near one, and torch does not.
         is_same = layer.stride == 1 and layer.kernel == 2 * layer.padding + 1
         made = keras.layers.Conv2D(
-            layer.outputs,
+            arrays[0].shape[-1],
             layer.kernel,
             strides=layer.stride,
             padding="same" if is_same else "valid",

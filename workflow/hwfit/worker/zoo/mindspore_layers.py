@@ -22,8 +22,10 @@ TORCH_NAMES = {
 
 
 def build(layers: Sequence[kinds.Layer], weights: kinds.Weights) -> Any:
-    """A cell in evaluation mode with a checkpoint's weights."""
-    cell = nn.SequentialCell(named(layers))
+    """A cell in evaluation mode with a checkpoint's weights, and of their sizes: passes may have cut channels
+    out.
+    """
+    cell = nn.SequentialCell(named(layers, weights, ""))
     for parameter in cell.get_parameters():
         layer, _, own = parameter.name.rpartition(".")
         array = weights[f"{layer}.{TORCH_NAMES.get(own, own)}"]
@@ -32,20 +34,25 @@ def build(layers: Sequence[kinds.Layer], weights: kinds.Weights) -> Any:
     return cell
 
 
-def named(layers: Sequence[kinds.Layer]) -> OrderedDict[str, Any]:
-    """The layers' cells by name, in order."""
-    return OrderedDict((kinds.name_of(layer, i), cell_of(layer)) for i, layer in enumerate(layers))
+def named(layers: Sequence[kinds.Layer], weights: kinds.Weights, prefix: str) -> OrderedDict[str, Any]:
+    """The cells by name, in order, of layers whose names in the checkpoint begin with `prefix`."""
+    names = [kinds.name_of(layer, position) for position, layer in enumerate(layers)]
+    return OrderedDict(
+        (name, cell_of(layer, weights, prefix + name)) for name, layer in zip(names, layers, strict=True)
+    )
 
 
-def cell_of(layer: kinds.Layer) -> Any:
-    """One layer."""
+def cell_of(layer: kinds.Layer, weights: kinds.Weights, name: str) -> Any:
+    """One layer, of the sizes of its weights."""
     match layer:
         case kinds.Dense():
-            return nn.Dense(layer.inputs, layer.outputs)
+            outputs, inputs = weights[f"{name}.weight"].shape
+            return nn.Dense(inputs, outputs)
         case kinds.Convolution():
+            outputs, inputs = weights[f"{name}.weight"].shape[:2]
             return nn.Conv2d(
-                layer.inputs,
-                layer.outputs,
+                inputs,
+                outputs,
                 layer.kernel,
                 stride=layer.stride,
                 pad_mode="pad",
@@ -53,7 +60,7 @@ def cell_of(layer: kinds.Layer) -> Any:
                 has_bias=layer.bias,
             )
         case kinds.BatchNorm():
-            return nn.BatchNorm2d(layer.channels, eps=kinds.BATCH_NORM_EPSILON)
+            return nn.BatchNorm2d(len(weights[f"{name}.weight"]), eps=kinds.BATCH_NORM_EPSILON)
         case kinds.MaxPool():
             return max_pool(layer)
         case kinds.AveragePool():
@@ -65,9 +72,9 @@ def cell_of(layer: kinds.Layer) -> Any:
         case kinds.ReLU():
             return nn.ReLU()
         case kinds.Block():
-            return nn.SequentialCell(named(layer.layers))
+            return nn.SequentialCell(named(layer.layers, weights, f"{name}."))
         case kinds.ConcatenateInput():
-            return ConcatenateInput(named(layer.layers))
+            return ConcatenateInput(named(layer.layers, weights, f"{name}."))
 
 
 def max_pool(layer: kinds.MaxPool) -> Any:
