@@ -24,6 +24,7 @@ OPTIMIZATIONS = {
     "int8": {"passes": [{"pass": "quantize_dynamic"}]},
     "bf16": {"passes": [{"pass": "cast", "dtype": "bfloat16"}]},
     "offload": {"passes": [{"pass": "offload"}]},
+    "channels-last": {"passes": [{"pass": "channels_last"}]},
     "prune50": {"passes": [{"pass": "prune", "amount": 0.5}]},
     "prune50-bf16": {"passes": [{"pass": "prune", "amount": 0.5}, {"pass": "cast", "dtype": "bfloat16"}]},
 }

@@ -130,12 +130,12 @@ def test_the_job_of_a_plain_device_says_nothing_of_members_or_cores():
 
 
 def test_what_one_member_cannot_do_makes_the_row_unsupported_and_names_it():
-    plan = make_plan(devices=DEVICES, matrix=MATRIX | {"optimizations": ["baseline", "int8"]})
+    plan = make_plan(devices=DEVICES, matrix=MATRIX | {"optimizations": ["baseline", "channels-last"]})
     reasons = {c.cell.optimization: (c.status, c.reason) for c in plan.combinations}
     assert reasons["baseline"] == ("", "")
-    status, reason = reasons["int8"]
+    status, reason = reasons["channels-last"]
     assert status == "unsupported"
-    assert reason.startswith("member right: quantize_dynamic works in torch")
+    assert reason.startswith("member right: channels_last works in torch")
 
 
 def test_a_runtime_of_the_matrix_is_none_of_a_composites():

@@ -91,7 +91,7 @@ def test_a_pass_that_a_runtime_lacks_is_unsupported_never_a_baseline():
     plan = make_plan(matrix={"models": ["net"], "devices": ["cpu"], "optimizations": ["int8"]})
     assert statuses(plan)["tensorflow", "int8", 1] == (
         "unsupported",
-        "quantize_dynamic works in torch, onnxruntime, not in tensorflow",
+        "quantize_dynamic works in torch, onnxruntime, openvino, not in tensorflow",
     )
 
 

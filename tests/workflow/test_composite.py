@@ -33,7 +33,7 @@ def split(python_of, tmp_path_factory):
         {
             "matrix": [
                 matrix | {"devices": ["left"], "runtimes": ["torch"], "optimizations": ["baseline"]},
-                matrix | {"devices": ["pair"], "optimizations": ["baseline", "prune50", "int8"]},
+                matrix | {"devices": ["pair"], "optimizations": ["baseline", "prune50", "channels-last"]},
                 matrix | {"devices": ["torches", "absent"], "optimizations": ["one-thread"]},
             ],
             "measurement": {"max_seconds": 0.5, "min_seconds": 0.2, "relative_ci": 0.2, "confirm_rounds": 0},
@@ -49,7 +49,7 @@ def split(python_of, tmp_path_factory):
         optimizations={
             "baseline": {"passes": []},
             "prune50": {"passes": [{"pass": "prune", "amount": 0.5}]},
-            "int8": {"passes": [{"pass": "quantize_dynamic"}]},
+            "channels-last": {"passes": [{"pass": "channels_last"}]},
             "one-thread": {"passes": [{"pass": "threads", "count": 1}]},
         },
     )
@@ -103,9 +103,9 @@ def test_an_optimization_applies_to_every_member_or_the_row_names_the_one_that_c
     assert (pruned["status"] == "ok").all()
     assert (pruned["nonzero_parameters"] < pruned["parameters"] * 0.51).all()
     assert (pruned["fidelity"] < 1).all()
-    int8 = rows(split, device="pair", optimization="int8")
-    assert (int8["status"] == "unsupported").all()
-    assert int8["reason"].str.startswith("member right: quantize_dynamic works in").all()
+    refused = rows(split, device="pair", optimization="channels-last")
+    assert (refused["status"] == "unsupported").all()
+    assert refused["reason"].str.startswith("member right: channels_last works in").all()
 
 
 def test_threads_are_no_change_of_the_model(split):

@@ -124,10 +124,11 @@ PASSES = {
     "graph_level": Pass("session", ("onnxruntime",), _NO_GENERATION, keeps_outputs=True),
     "performance_hint": Pass("session", ("openvino",), _NO_GENERATION, keeps_outputs=True),
     "eager": Pass("session", ("tensorflow", "mindspore"), _NO_GENERATION, keeps_outputs=True),
-    "quantize_dynamic": Pass("session", ("torch", "onnxruntime"), accelerators=("cpu",)),
+    "quantize_dynamic": Pass("session", ("torch", "onnxruntime", "openvino"), accelerators=("cpu",)),
     "sparse_2_4": Pass("session", ("torch",), accelerators=("cuda",)),
     "quantize_weights": Pass("session", ("torch", "onnxruntime", "openvino"), accelerators=("cpu",)),
     "quantize_cache": Pass("session", ("torch",), ("generation",)),
+    "in_place": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),
     "keep_memory": Pass("session", accelerators=("cpu",), keeps_outputs=True),
     "offload": Pass(
         "session",

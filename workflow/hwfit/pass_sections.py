@@ -72,7 +72,9 @@ class PerformanceHint(Section):
 class QuantizeDynamic(Section):
     """Int8 weights, activations quantized as they come (post-training, no calibration)."""
 
-    name: Literal["quantize_dynamic"] = Field(alias="pass", description="a session pass: torch, onnxruntime")
+    name: Literal["quantize_dynamic"] = Field(
+        alias="pass", description="a session pass: torch, onnxruntime, openvino"
+    )
     dtype: Literal["int8"] = Field(default="int8", description="the format")
 
 
@@ -95,6 +97,12 @@ class QuantizeCache(Section):
         alias="pass", description="a session pass: torch, hwfit's own Llama"
     )
     dtype: Literal["int8"] = Field(default="int8", description="the format")
+
+
+class InPlace(Section):
+    """Activation functions write over their inputs, where nobody else reads these."""
+
+    name: Literal["in_place"] = Field(alias="pass", description="a session pass: torch")
 
 
 class KeepMemory(Section):
@@ -212,6 +220,7 @@ Pass = Annotated[
     | DeepCompression
     | Eager
     | GraphLevel
+    | InPlace
     | KeepMemory
     | Offload
     | PerformanceHint

@@ -1,6 +1,6 @@
-"""Int8 weights in dense layers; activations are quantized call by call (torch, ONNX Runtime, post-training).
+"""Int8 weights in dense layers; activations are quantized call by call, without calibration.
 
-Needs no calibration, and pays where dense layers dominate: transformers, large MLPs.
+Pays where dense layers dominate: transformers, large MLPs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.worker.errors import Unsupported
+
+# Values of an activation that share a scale in OpenVINO, its own default.
+GROUP = 32
 
 
 def torch(session: Any, dtype: str) -> None:
@@ -49,3 +52,16 @@ def onnxruntime(session: Any, dtype: str) -> None:
     if not any(node.op_type == "MatMulInteger" for node in model.graph.node):
         raise Unsupported("no product with constant weights to quantize")
     session.model = model.SerializeToString()
+
+
+def openvino(session: Any, dtype: str) -> None:
+    """Compress the constants of products and embeddings; the plugin quantizes activations in groups.
+
+    Raises Unsupported where there is nothing to compress, or no dense layer whose inputs to quantize.
+    """
+    from hwfit.worker.passes import quantize_weights
+
+    if not any(node.get_type_name() == "MatMul" for node in session.model.get_ops()):
+        raise Unsupported("no dense layer to quantize")
+    session.pass_facts["quantize_dynamic"] = {"layers": quantize_weights.compress(session, dtype, GROUP)}
+    session.settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(GROUP)

@@ -79,6 +79,15 @@ def openvino(session: Any, dtype: str, group_size: int) -> None:
 
     Raises Unsupported where NNCF is not installed or finds nothing to compress.
     """
+    session.pass_facts["quantize_weights"] = {"layers": compress(session, dtype, group_size)}
+    session.settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
+
+
+def compress(session: Any, dtype: str, group_size: int) -> dict[str, int]:
+    """Let NNCF compress an OpenVINO session's constants; returns how many there are in each format.
+
+    Raises Unsupported where NNCF is not installed or finds nothing to compress.
+    """
     try:
         import nncf
     except ImportError as error:
@@ -89,7 +98,6 @@ def openvino(session: Any, dtype: str, group_size: int) -> None:
     else:
         options = {"mode": nncf.CompressWeightsMode.INT4_ASYM, "group_size": group_size}
     session.model = nncf.compress_weights(session.model, **options)
-    session.settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
     held: dict[str, int] = {}
     for node in session.model.get_ops():
         name = node.get_element_type().get_type_name() if node.get_type_name() == "Constant" else ""
@@ -97,4 +105,4 @@ def openvino(session: Any, dtype: str, group_size: int) -> None:
             held[OPENVINO[name]] = held.get(OPENVINO[name], 0) + 1
     if not held:
         raise Unsupported("NNCF found no weights to compress")
-    session.pass_facts["quantize_weights"] = {"layers": held}
+    return held

@@ -45,6 +45,7 @@ class TorchSession(Session):
             torch.set_num_threads(request.threads)
         self.device = device_of(request.accelerator, request.index)
         self.is_asynchronous = self.device.type != "cpu"
+        self.card = request.card
         self.names = [entry["name"] for entry in request.card["inputs"]]
         self.input_dtype: torch.dtype | None = None
         self.memory_format = torch.contiguous_format
