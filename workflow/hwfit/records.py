@@ -336,6 +336,11 @@ def read_json(path: Path | str) -> Any:
         raise RecordError(f"{path}: {error}") from error
 
 
+def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of some files of a directory, by name, as cards keep it."""
+    return {name: file_sha256(directory / name) for name in names}
+
+
 def weights_path(directory: Path, runtime: str) -> Path:
     """The file that a runtime loads: what a file pass has made, or the checkpoint in the runtime's form."""
     try:

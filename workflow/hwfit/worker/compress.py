@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.records import SCHEMA_VERSION, file_sha256, read_json, write_bytes, write_json
+from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_bytes, write_json
 from hwfit.worker.checkpoint import Checkpoint
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import module_of, parameters
@@ -55,6 +55,7 @@ def compress(
             **counted(checkpoint),
             "weights_sha256": file_sha256(path),
             "files": files,
+            "sha256": checksums(out, {WEIGHTS, *files}),
             "file_bytes": sum((out / file).stat().st_size for file in files),
             "deflated_bytes": len(zlib.compress(content, 6)),
         },

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.records import SCHEMA_VERSION, file_sha256, read_json, write_json
+from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_json
 from hwfit.worker import models, onnx_graphs, outputs
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
@@ -70,6 +70,7 @@ def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, 
             "parameters": parameters,
             "nonzero_parameters": nonzero,
             "weights_sha256": [file_sha256(path) for path in sorted(out.glob(f"{FILE}*"))],
+            "sha256": checksums(out, (path.name for path in out.glob(f"{FILE}*"))),
             "file_bytes": sum(path.stat().st_size for path in out.glob(f"{FILE}*")),
         },
     )

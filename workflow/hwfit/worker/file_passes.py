@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwfit.catalog import weights_file
-from hwfit.records import SCHEMA_VERSION, file_sha256, read_json, write_json
+from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_json
 from hwfit.worker.passes import module_of, parameters
 
 
@@ -88,6 +88,7 @@ def make_file(
             "weights_sha256": [file_sha256(out / file) for file in files],
             "file": piece.weights.name,
             "files": files,
+            "sha256": checksums(out, files),
             "file_bytes": sum((out / file).stat().st_size for file in files),
         },
     )

@@ -16,12 +16,14 @@ from hwfit.records import (
     Cell,
     Profile,
     RecordError,
+    file_sha256,
     fingerprint,
     profile_path,
     read_json,
     read_profile,
     weights_path,
 )
+from hwfit.worker.errors import Incorrect
 from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
@@ -198,6 +200,19 @@ class Job:
         except RecordError:
             return None
         return profile if profile.fingerprints == self.fingerprints(batch_size) else None
+
+
+def require_intact(directory: Path) -> None:
+    """Raises Incorrect where a file of a checkpoint or an artifact is no longer what was made.
+
+    A flipped bit in a weight loads as well as the right one, and would be measured as another network.
+    """
+    for name, digest in read_card(directory).get("sha256", {}).items():
+        path = directory / name
+        found = file_sha256(path) if path.exists() else None
+        if found != digest:
+            what = "is not there" if found is None else "has another checksum than when it was made"
+            raise Incorrect(f"{path} {what}: delete {directory / 'card.json'}, and run again to make it anew")
 
 
 def read_card(directory: Path) -> dict[str, Any]:

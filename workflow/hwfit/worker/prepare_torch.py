@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwfit.records import file_sha256
+from hwfit.records import checksums, file_sha256
 from hwfit.worker import counts, models
 from hwfit.worker.weights import load_weights
 
@@ -95,6 +95,7 @@ def save_checkpoint(module: Any, out: Path) -> dict[str, Any]:
         "parameter_names": list(parameters),
         "weight_bytes": counts.weight_bytes(module),
         "weights_sha256": file_sha256(out / "weights.safetensors"),
+        "sha256": checksums(out, ["weights.safetensors"]),
     }
 
 

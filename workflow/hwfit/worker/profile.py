@@ -28,7 +28,7 @@ from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.generation.evaluation import LanguageEvaluation
 from hwfit.worker.generation.text import TextSet
-from hwfit.worker.job import Job, read_card
+from hwfit.worker.job import Job, read_card, require_intact
 from hwfit.worker.scenarios import Scenario, Series
 from hwfit.worker.supervisor import is_out_of_memory, now
 
@@ -77,6 +77,8 @@ class Bench:
         self.job = job
         self.alive = alive
         self.card = read_card(job.model_directory)
+        for directory in {job.model_directory, *job.weights_directories}:
+            require_intact(directory)
         started = time.perf_counter()
         runtime = runtimes.load(job.cell.runtime)
         described = runtime.describe(job.accelerator, job.index)

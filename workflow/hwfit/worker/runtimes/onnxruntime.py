@@ -6,8 +6,11 @@ providers it was made with, and `describe` says which where the device's is not 
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,20 @@ PROVIDERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "xpu": ("OpenVINOExecutionProvider", "cpu", {"device_type": "GPU"}),
 }
 ON_CPU = "CPUExecutionProvider"
+# Operators that multiply by weights, in whole numbers and in floats, as ONNX Runtime calls them.
+INT8 = (
+    "QLinearConv",
+    "QLinearMatMul",
+    "QGemm",
+    "QAttention",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+    "ConvInteger",
+)
+PRODUCTS = ("Conv", "FusedConv", "NhwcFusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "Attention")
+# A larger model is not written out to be looked at.
+LARGEST_BYTES = 1e9
 
 
 class OnnxRuntimeSession(Session):
@@ -94,6 +111,27 @@ class OnnxRuntimeSession(Session):
         elsewhere = Counter(operator for provider, operator in nodes if provider != wanted)
         share = 1 - elsewhere.total() / len(nodes) if nodes else None
         return Placement(share, dict(sorted(elsewhere.items())))
+
+    @cached_property
+    def operators(self) -> Counter[str]:
+        """The operators of the graph as it runs, fused and lowered: made again, as a session hides them."""
+        if onnx_graphs.initializer_bytes(self.model) > LARGEST_BYTES:
+            return Counter()
+        with tempfile.TemporaryDirectory() as directory:
+            path = str(Path(directory) / "model.onnx")
+            self.options.optimized_model_filepath = path
+            opened(self.model, self.options, self.providers)
+            self.options.optimized_model_filepath = ""
+            return Counter(node.op_type for node in onnx_graphs.read(path).graph.node)
+
+    def precisions(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for operator, count in self.operators.items():
+            if operator in INT8:
+                found["int8"] += count
+            elif operator in PRODUCTS:
+                found["fp32"] += count
+        return dict(found) if found["int8"] else {}
 
     def threads(self) -> dict[str, int]:
         # 0 is ONNX Runtime's word for a thread a physical core.
