@@ -15,8 +15,6 @@ LEARNING_RATE = 1e-3
 # Of the loss, what comes from the network's own outputs before it was made smaller (Hinton et al., 2015).
 DISTILLED_SHARE = 0.5
 TEMPERATURE = 4.0
-WEIGHT_DECAY = 0.0
-INPUT_DROPOUT = 0.0
 # Pruning grows over this share of the steps; in the rest the network settles.
 RAMP_SHARE = 0.5
 STEPS_BETWEEN_PRUNINGS = 50
@@ -75,7 +73,7 @@ def retrain(
     inputs, labels, taught = data
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
     steps, step = epochs * -(-len(inputs) // BATCH), 0
     # Half the time of LeNet-5's convolutions and poolings on a CPU.
     module.to(memory_format=torch.channels_last)
@@ -85,8 +83,7 @@ def retrain(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * cosine(step, steps)
             module.zero_grad()
-            seen = functional.dropout(inputs[rows], INPUT_DROPOUT)
-            loss_of(module(seen), labels[rows], taught[rows]).backward()
+            loss_of(module(inputs[rows]), labels[rows], taught[rows]).backward()
             after_backward()
             optimizer.step()
             step += 1
@@ -119,24 +116,9 @@ def prune_while_training(
 
 
 def kept(weights: Mapping[str, torch.Tensor], amount: float) -> dict[str, Any]:
-    """Masks, 1 where a weight stays: a share of all weights goes, those of least score.
-
-    A weight's score is its square over the sum of the squares of its layer's weights that are no smaller
-    (LAMP; Lee et al., ICLR 2021): what its layer loses by it, so that layers of different scale compare and
-    none is emptied, since its largest weight scores 1.
-    """
-    scores = {name: layer_scores(weight) for name, weight in weights.items()}
-    together = torch.cat([score.flatten() for score in scores.values()])
-    count = round(amount * len(together))
-    gone = torch.zeros_like(together)
-    gone[torch.topk(together, count, largest=False, sorted=False).indices] = 1
-    parts = (1 - gone).split([score.numel() for score in scores.values()])
-    return {name: part.view_as(weights[name]) for name, part in zip(scores, parts, strict=True)}
-
-
-def layer_scores(weight: torch.Tensor) -> torch.Tensor:
-    """LAMP's scores of one layer, in the weight's shape."""
-    squares, order = weight.detach().flatten().square().sort(descending=True)
-    scores = torch.empty_like(squares)
-    scores[order] = squares / squares.cumsum(0).clamp_min(torch.finfo(squares.dtype).tiny)
-    return scores.view_as(weight)
+    """Masks, 1 where a weight stays: a share of all weights goes, the smallest of all layers together."""
+    magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
+    stays = torch.ones_like(magnitudes)
+    stays[torch.topk(magnitudes, round(amount * len(stays)), largest=False, sorted=False).indices] = 0
+    parts = stays.split([weight.numel() for weight in weights.values()])
+    return {name: part.view(weights[name].shape) for name, part in zip(weights, parts, strict=True)}

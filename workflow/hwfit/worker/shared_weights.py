@@ -10,7 +10,7 @@ import torch
 from hwfit.worker.retraining import retrain
 
 LLOYD_ITERATIONS = 50
-LEARNING_RATE = 2e-4
+LEARNING_RATE = 5e-4
 
 
 def cluster(values: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Pruning with retraining: a growing share of the weights is zeroed while the others are trained.
 
-The schedule is Zhu and Gupta's (2017), the choice among layers LAMP's (Lee et al., ICLR 2021), and the
-network as it was teaches what it becomes. Dense kernels multiply by the zeros all the same.
+The schedule is Zhu and Gupta's (2017), and the network as it was teaches what it becomes (Hinton et al.,
+2015). Dense kernels multiply by the zeros all the same.
 """
 
 from __future__ import annotations
