@@ -10,8 +10,6 @@ import torch
 from torch.nn import functional
 
 BATCH = 128
-# Adam's, at the beginning; it falls to nothing along half a cosine.
-LEARNING_RATE = 1e-3
 # Of the loss, what comes from the network's own outputs before it was made smaller (Hinton et al., 2015).
 DISTILLED_SHARE = 0.5
 TEMPERATURE = 4.0
@@ -51,6 +49,20 @@ def loss_of(outputs: torch.Tensor, labels: torch.Tensor, taught: torch.Tensor) -
     return (1 - DISTILLED_SHARE) * hard + DISTILLED_SHARE * TEMPERATURE**2 * soft
 
 
+def shifted(images: torch.Tensor, pixels: int) -> torch.Tensor:
+    """Each image (n, channels, height, width) moved by up to so many pixels both ways; zeros come in."""
+    count, channels, height, width = images.shape
+    top, left = torch.randint(2 * pixels + 1, (2, count, 1))
+    rows, columns = top + torch.arange(height), left + torch.arange(width)
+    padded = functional.pad(images, (pixels,) * 4)
+    return padded[
+        torch.arange(count)[:, None, None, None],
+        torch.arange(channels)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]
+
+
 def retrain(
     module: torch.nn.Module,
     parameters: Sequence[torch.Tensor],
@@ -59,9 +71,10 @@ def retrain(
     seed: int,
     after_backward: Callable[[], None],
     after_step: AfterStep,
-    learning_rate: float = LEARNING_RATE,
+    learning_rate: float,
+    shift_pixels: int,
 ) -> None:
-    """Train with Adam at a falling rate.
+    """Train with Adam at a rate that falls to nothing along half a cosine.
 
     Parameters
     ----------
@@ -69,6 +82,9 @@ def retrain(
     data : inputs, labels, and the outputs of the network as it was
     after_backward : called when the module's gradients are there
     after_step : called with the number of steps done and of all
+    learning_rate : Adam's, at the beginning
+    shift_pixels : how far images (n, channels, height, width) are moved at random; their labels, and what the
+        network made of them where they were, are still their targets
     """
     inputs, labels, taught = data
     generator = torch.Generator().manual_seed(seed)
@@ -83,7 +99,8 @@ def retrain(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * cosine(step, steps)
             module.zero_grad()
-            loss_of(module(inputs[rows]), labels[rows], taught[rows]).backward()
+            seen = shifted(inputs[rows], shift_pixels) if shift_pixels else inputs[rows]
+            loss_of(module(seen), labels[rows], taught[rows]).backward()
             after_backward()
             optimizer.step()
             step += 1
@@ -99,6 +116,8 @@ def prune_while_training(
     amount: float,
     epochs: int,
     seed: int,
+    learning_rate: float,
+    shift_pixels: int,
 ) -> None:
     """Zero a growing share of the named weights, all of them together, while the others are trained."""
     weights = {name: parameter for name, parameter in module.named_parameters() if name in names}
@@ -112,7 +131,8 @@ def prune_while_training(
         for name, weight in weights.items():
             weight.mul_(masks[name])
 
-    retrain(module, list(module.parameters()), data, epochs, seed, lambda: None, after_step)
+    parameters = list(module.parameters())
+    retrain(module, parameters, data, epochs, seed, lambda: None, after_step, learning_rate, shift_pixels)
 
 
 def kept(weights: Mapping[str, torch.Tensor], amount: float) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class SharedWeights:
         data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
         epochs: int,
         seed: int,
+        shift_pixels: int,
     ) -> None:
         """Train the centroids, and what is not shared, biases and norms, with them."""
         others: Sequence[torch.Tensor] = [p for n, p in module.named_parameters() if n not in self.weights]
@@ -91,4 +92,5 @@ class SharedWeights:
             self.gather_gradients,
             lambda step, steps: self.write(),
             LEARNING_RATE,
+            shift_pixels,
         )
