@@ -5,7 +5,7 @@
 with the Python of a torch environment and `workflow` on the PYTHONPATH. Each network is trained as `prepare`
 trains it, compressed by the pass, and decoded by a fresh process; the test images judge both networks, and
 decide nothing. A third is retrained in the same way with nothing removed from it: what that gains is
-retraining's merit, not compression's. What is done stays in DIRECTORY, so that a run that was stopped goes on.
+retraining's merit, not compression's. What is done stays in DIRECTORY: a run that was stopped goes on.
 """
 
 from __future__ import annotations
