@@ -88,12 +88,12 @@ class DeepCompression(Section):
 
     name: Literal["deep_compression"] = Field(alias="pass", description="an artifact pass: every runtime")
     amount: Share = Field(
-        default=0.96, description="share of the weights that are removed, of all layers together"
+        default=0.94, description="share of the weights that are removed, of all layers together"
     )
     convolution_bits: SharedBits = Field(default=5, description="a convolution's weights share 2^bits values")
-    dense_bits: SharedBits = Field(default=4, description="a dense layer's weights share 2^bits values")
-    epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
-    sharing_epochs: Epochs = Field(default=5, description="of training the shared values")
+    dense_bits: SharedBits = Field(default=5, description="a dense layer's weights share 2^bits values")
+    epochs: Epochs = Field(default=30, description="of training, while and after weights are removed")
+    sharing_epochs: Epochs = Field(default=6, description="of training the shared values")
     learning_rate: Rate = Field(default=1e-3, description="Adam's at first; it falls to 0 along a cosine")
     shift_pixels: Annotated[int, Field(ge=0, le=64)] = Field(
         default=0, description="how far training images are moved at random, against overfitting"

@@ -20,11 +20,11 @@ FILE = "weights.hwfitdc"
 
 def apply(
     checkpoint: Checkpoint,
-    amount: float = 0.96,
+    amount: float = 0.94,
     convolution_bits: int = 5,
-    dense_bits: int = 4,
-    epochs: int = 20,
-    sharing_epochs: int = 5,
+    dense_bits: int = 5,
+    epochs: int = 30,
+    sharing_epochs: int = 6,
     learning_rate: float = 1e-3,
     shift_pixels: int = 0,
     seed: int = 0,
