@@ -1,8 +1,10 @@
 """The benchmarks' arithmetic: processes that are alike are seldom told apart, others are."""
 
 import numpy as np
+import pytest
 from benchmarks import __main__ as bench
 from benchmarks import tracking
+from benchmarks.deep_compression import lost_points
 from mlflow import MlflowClient
 
 PROCESSES = 36
@@ -41,3 +43,12 @@ def test_both_sides_of_the_tracking_benchmark_log_every_run(tmp_path):
         # Two are logged before the clock starts.
         assert len(children) == 2 + 6
         assert all(len(run.data.metrics) >= 30 for run in children)
+
+
+def test_a_loss_of_accuracy_is_bounded_over_images_not_over_pairs():
+    before, after = np.ones((1, 1000), bool), np.ones((1, 1000), bool)
+    after[0, :10] = False
+    one = lost_points(before, after)
+    assert one["lost"] == pytest.approx(1) and 1.4 < one["upper_95"] < 1.6
+    # The same answers three times over say no more than once.
+    assert lost_points(before.repeat(3, 0), after.repeat(3, 0)) == pytest.approx(one)

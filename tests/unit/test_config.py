@@ -49,6 +49,14 @@ def test_the_example_of_an_onnx_file_is_valid_where_its_file_is(
     assert list(read_study(source, directory, OWN).models) == ["silero-vad"]
 
 
+def test_the_example_of_deep_compression_is_valid() -> None:
+    directory = OWN / "examples" / "deep-compression" / "config"
+    source = yaml.safe_load((directory / "config.yaml").read_text())
+    study = read_study(source, directory, OWN)
+    seeds = [model.training.seed for model in study.models.values() if model.training]
+    assert seeds == [0, 1, 2, 0, 1, 2]
+
+
 def test_a_directory_without_catalogs_takes_those_of_hwfit(tmp_path: Path) -> None:
     study = read(tmp_path)
     assert {"mlp", "minilm"} <= set(study.models)

@@ -10,6 +10,7 @@ from hwfit.section_types import Section
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 SharedBits = Annotated[int, Field(ge=1, le=8)]
+Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
@@ -184,6 +185,10 @@ class PruneGradually(Section):
         default=0.9, description="share of the weights that become zero, of all layers together"
     )
     epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
+    learning_rate: Rate = Field(default=1e-3, description="Adam's at first; it falls to 0 along a cosine")
+    shift_pixels: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=0, description="how far training images are moved at random, against overfitting"
+    )
     seed: Seed = Field(default=0, description="of the order of the training data")
 
 
@@ -192,12 +197,16 @@ class DeepCompression(Section):
 
     name: Literal["deep_compression"] = Field(alias="pass", description="an artifact pass: every runtime")
     amount: Share = Field(
-        default=0.96, description="share of the weights that are removed, of all layers together"
+        default=0.94, description="share of the weights that are removed, of all layers together"
     )
     convolution_bits: SharedBits = Field(default=5, description="a convolution's weights share 2^bits values")
-    dense_bits: SharedBits = Field(default=4, description="a dense layer's weights share 2^bits values")
-    epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
-    sharing_epochs: Epochs = Field(default=5, description="of training the shared values")
+    dense_bits: SharedBits = Field(default=5, description="a dense layer's weights share 2^bits values")
+    epochs: Epochs = Field(default=30, description="of training, while and after weights are removed")
+    sharing_epochs: Epochs = Field(default=6, description="of training the shared values")
+    learning_rate: Rate = Field(default=1e-3, description="Adam's at first; it falls to 0 along a cosine")
+    shift_pixels: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=0, description="how far training images are moved at random, against overfitting"
+    )
     seed: Seed = Field(default=0, description="of the order of the training data")
 
 

@@ -10,13 +10,9 @@ import torch
 from torch.nn import functional
 
 BATCH = 128
-# Adam's, at the beginning; it falls to nothing along half a cosine.
-LEARNING_RATE = 1e-3
 # Of the loss, what comes from the network's own outputs before it was made smaller (Hinton et al., 2015).
 DISTILLED_SHARE = 0.5
 TEMPERATURE = 4.0
-WEIGHT_DECAY = 0.0
-INPUT_DROPOUT = 0.0
 # Pruning grows over this share of the steps; in the rest the network settles.
 RAMP_SHARE = 0.5
 STEPS_BETWEEN_PRUNINGS = 50
@@ -53,6 +49,20 @@ def loss_of(outputs: torch.Tensor, labels: torch.Tensor, taught: torch.Tensor) -
     return (1 - DISTILLED_SHARE) * hard + DISTILLED_SHARE * TEMPERATURE**2 * soft
 
 
+def shifted(images: torch.Tensor, pixels: int) -> torch.Tensor:
+    """Each image (n, channels, height, width) moved by up to so many pixels both ways; zeros come in."""
+    count, channels, height, width = images.shape
+    top, left = torch.randint(2 * pixels + 1, (2, count, 1))
+    rows, columns = top + torch.arange(height), left + torch.arange(width)
+    padded = functional.pad(images, (pixels,) * 4)
+    return padded[
+        torch.arange(count)[:, None, None, None],
+        torch.arange(channels)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]
+
+
 def retrain(
     module: torch.nn.Module,
     parameters: Sequence[torch.Tensor],
@@ -61,9 +71,10 @@ def retrain(
     seed: int,
     after_backward: Callable[[], None],
     after_step: AfterStep,
-    learning_rate: float = LEARNING_RATE,
+    learning_rate: float,
+    shift_pixels: int,
 ) -> None:
-    """Train with Adam at a falling rate.
+    """Train with Adam at a rate that falls to nothing along half a cosine.
 
     Parameters
     ----------
@@ -71,11 +82,14 @@ def retrain(
     data : inputs, labels, and the outputs of the network as it was
     after_backward : called when the module's gradients are there
     after_step : called with the number of steps done and of all
+    learning_rate : Adam's, at the beginning
+    shift_pixels : how far images (n, channels, height, width) are moved at random; their labels, and what the
+        network made of them where they were, are still their targets
     """
     inputs, labels, taught = data
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
     steps, step = epochs * -(-len(inputs) // BATCH), 0
     # Half the time of LeNet-5's convolutions and poolings on a CPU.
     module.to(memory_format=torch.channels_last)
@@ -85,7 +99,7 @@ def retrain(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * cosine(step, steps)
             module.zero_grad()
-            seen = functional.dropout(inputs[rows], INPUT_DROPOUT)
+            seen = shifted(inputs[rows], shift_pixels) if shift_pixels else inputs[rows]
             loss_of(module(seen), labels[rows], taught[rows]).backward()
             after_backward()
             optimizer.step()
@@ -102,6 +116,8 @@ def prune_while_training(
     amount: float,
     epochs: int,
     seed: int,
+    learning_rate: float,
+    shift_pixels: int,
 ) -> None:
     """Zero a growing share of the named weights, all of them together, while the others are trained."""
     weights = {name: parameter for name, parameter in module.named_parameters() if name in names}
@@ -115,28 +131,14 @@ def prune_while_training(
         for name, weight in weights.items():
             weight.mul_(masks[name])
 
-    retrain(module, list(module.parameters()), data, epochs, seed, lambda: None, after_step)
+    parameters = list(module.parameters())
+    retrain(module, parameters, data, epochs, seed, lambda: None, after_step, learning_rate, shift_pixels)
 
 
 def kept(weights: Mapping[str, torch.Tensor], amount: float) -> dict[str, Any]:
-    """Masks, 1 where a weight stays: a share of all weights goes, those of least score.
-
-    A weight's score is its square over the sum of the squares of its layer's weights that are no smaller
-    (LAMP; Lee et al., ICLR 2021): what its layer loses by it, so that layers of different scale compare and
-    none is emptied, since its largest weight scores 1.
-    """
-    scores = {name: layer_scores(weight) for name, weight in weights.items()}
-    together = torch.cat([score.flatten() for score in scores.values()])
-    count = round(amount * len(together))
-    gone = torch.zeros_like(together)
-    gone[torch.topk(together, count, largest=False, sorted=False).indices] = 1
-    parts = (1 - gone).split([score.numel() for score in scores.values()])
-    return {name: part.view_as(weights[name]) for name, part in zip(scores, parts, strict=True)}
-
-
-def layer_scores(weight: torch.Tensor) -> torch.Tensor:
-    """LAMP's scores of one layer, in the weight's shape."""
-    squares, order = weight.detach().flatten().square().sort(descending=True)
-    scores = torch.empty_like(squares)
-    scores[order] = squares / squares.cumsum(0).clamp_min(torch.finfo(squares.dtype).tiny)
-    return scores.view_as(weight)
+    """Masks, 1 where a weight stays: a share of all weights goes, the smallest of all layers together."""
+    magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
+    stays = torch.ones_like(magnitudes)
+    stays[torch.topk(magnitudes, round(amount * len(stays)), largest=False, sorted=False).indices] = 0
+    parts = stays.split([weight.numel() for weight in weights.values()])
+    return {name: part.view(weights[name].shape) for name, part in zip(weights, parts, strict=True)}

@@ -10,7 +10,7 @@ import torch
 from hwfit.worker.retraining import retrain
 
 LLOYD_ITERATIONS = 50
-LEARNING_RATE = 2e-4
+LEARNING_RATE = 5e-4
 
 
 def cluster(values: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,6 +79,7 @@ class SharedWeights:
         data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
         epochs: int,
         seed: int,
+        shift_pixels: int,
     ) -> None:
         """Train the centroids, and what is not shared, biases and norms, with them."""
         others: Sequence[torch.Tensor] = [p for n, p in module.named_parameters() if n not in self.weights]
@@ -91,4 +92,5 @@ class SharedWeights:
             self.gather_gradients,
             lambda step, steps: self.write(),
             LEARNING_RATE,
+            shift_pixels,
         )

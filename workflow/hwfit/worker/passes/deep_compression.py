@@ -27,11 +27,13 @@ FIGURES = ("error_before", "error_after", "original_kb", "compressed_kb", "ratio
 
 def apply(
     checkpoint: Checkpoint,
-    amount: float = 0.96,
+    amount: float = 0.94,
     convolution_bits: int = 5,
-    dense_bits: int = 4,
-    epochs: int = 20,
-    sharing_epochs: int = 5,
+    dense_bits: int = 5,
+    epochs: int = 30,
+    sharing_epochs: int = 6,
+    learning_rate: float = 1e-3,
+    shift_pixels: int = 0,
     seed: int = 0,
 ) -> None:
     """Compress and write the file. Raises Unsupported where the model has no labelled training data.
@@ -42,18 +44,20 @@ def apply(
     convolution_bits, dense_bits : a layer's weights share 2^bits values
     epochs : of training while and after weights are removed
     sharing_epochs : of training the shared values
+    learning_rate : Adam's, when weights begin to be removed
+    shift_pixels : how far training images are moved at random; 0: the data as they are
     """
     from hwfit.worker import compressed_file
     from hwfit.worker.retraining import prune_while_training
     from hwfit.worker.shared_weights import SharedWeights
 
-    module, data = prepared(checkpoint)
+    module, data = prepared(checkpoint, shift_pixels)
     names = prunable(module)
     original_bytes = sum(array.nbytes for array in checkpoint.arrays.values())
-    prune_while_training(module, names, data, amount, epochs, seed)
+    prune_while_training(module, names, data, amount, epochs, seed, learning_rate, shift_pixels)
     shapes = {name: p.ndim for name, p in module.named_parameters() if name in names}
     bits = {name: convolution_bits if axes > 2 else dense_bits for name, axes in shapes.items()}
-    SharedWeights(module, bits).train(module, data, sharing_epochs, seed)
+    SharedWeights(module, bits).train(module, data, sharing_epochs, seed, shift_pixels)
     checkpoint.take(module)
     arrays = {name: in_half(array) for name, array in checkpoint.arrays.items()}
     content = compressed_file.encode(arrays, names)
@@ -63,6 +67,8 @@ def apply(
     checkpoint.facts |= {
         "retraining_epochs": epochs,
         "sharing_epochs": sharing_epochs,
+        "learning_rate": learning_rate,
+        "shift_pixels": shift_pixels,
         "seed": seed,
         "file_bytes": len(content),
         "original_bytes": original_bytes,
