@@ -46,6 +46,12 @@ class ProgramSession(TorchSession):
         importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
         return torch.export.load(str(request.weights)).module()
 
+    def forget_compiled(self) -> None:
+        from torch._dynamo.utils import counters
+
+        # Those of other batch sizes, which are compiled on their own.
+        counters.clear()
+
     def precisions(self) -> dict[str, int]:
         from torch._dynamo.utils import counters
 
