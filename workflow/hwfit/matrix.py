@@ -413,8 +413,8 @@ class Plan:
         return f"{checkpoint_directory(model, '' if artifact == CHECKPOINT else artifact)}/card.json"
 
     def file_start(self, runtime: str, model: str, file: str) -> str:
-        """The directory of the weights that file passes begin with."""
-        return weights_directory(model, self.files[file][0], runtime)
+        """The card of the weights that file passes begin with."""
+        return f"{weights_directory(model, self.files[file][0], runtime)}/card.json"
 
     def onnx_files(self, model: str) -> list[str]:
         """The ONNX files that a model's sources name."""

@@ -103,7 +103,7 @@ rule make_file:
     input:
         environment=lambda wildcards: matrix.environment_file(plan.cpu_environment(wildcards.runtime)),
         model="results/models/{model}/card.json",
-        weights=lambda wildcards: plan.file_start(**wildcards) + "/card.json",
+        weights=lambda wildcards: plan.file_start(**wildcards),
     output:
         "results/files/{runtime}/{model}/{file}/card.json",
     params:
