@@ -47,6 +47,17 @@ def test_the_users_own_go_before_all(tmp_path):
     assert list(arrays) == ["x"] and np.array_equal(arrays["x"], 7 * INPUTS["x"])
 
 
+def test_held_out_data_of_another_shape_or_with_nan_are_left_alone():
+    for other in (np.zeros((4, 3), np.float32), np.full((4, 2), np.nan, np.float32)):
+        arrays, told = found({"x": INPUTS["x"], "calibration_x": other})
+        assert told["is_evaluated"] and np.array_equal(arrays["x"], INPUTS["x"])
+
+
+def test_double_precision_is_no_obstacle():
+    arrays, told = found({"x": INPUTS["x"], "calibration_x": -INPUTS["x"].astype(np.float64)})
+    assert told["origin"] == "held out" and arrays["x"].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     "arrays, said",
     [
@@ -71,8 +82,14 @@ def test_the_rows_are_spread_over_all(count):
 
 
 def test_batches_are_whole(tmp_path):
-    piece = Workpiece(tmp_path, {}, INPUTS, tmp_path)
+    piece = Workpiece(tmp_path, {}, {}, INPUTS, tmp_path)
     assert [len(batch["x"]) for batch in piece.batches(8, 64)] == [8, 8]
     assert [len(batch["x"]) for batch in piece.batches(8, 9)] == [8]
     # Fewer samples than a batch: some come twice.
     assert [len(batch["x"]) for batch in piece.batches(32, 64)] == [32]
+
+
+def test_batches_are_spread_over_sorted_data(tmp_path):
+    piece = Workpiece(tmp_path, {}, {}, {"x": np.arange(256)}, tmp_path)
+    taken = np.concatenate([batch["x"] for batch in piece.batches(8, 64)])
+    assert len(set(taken)) == 64 and taken.min() == 0 and taken.max() == 252

@@ -64,3 +64,9 @@ def test_the_place_is_named_in_optimizations_yaml():
 def test_parameters_that_mean_nothing_are_refused(step):
     with pytest.raises(ValidationError):
         TypeAdapter(Optimization).validate_python({"passes": [step]})
+
+
+def test_a_pattern_does_not_outlast_retraining():
+    for name in ("prune_gradually", "deep_compression"):
+        ((place, said),) = [f for f in check_passes(["prune_2_4", name]) if "has both" in f[1]]
+        assert place is None and "fills the pattern's zeros again" in said

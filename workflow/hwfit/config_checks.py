@@ -73,6 +73,10 @@ def check_models(models: Mapping[str, Model]) -> Iterator[Finding]:
             yield (name, "training"), "is for a model without `weights`; allowed: one of the two"
         if model.weights and not Path(model.weights).is_file():
             yield (name, "weights"), _absent(model.weights)
+        if model.calibration and not Path(model.calibration).is_file():
+            yield (name, "calibration"), _absent(model.calibration)
+        if model.calibration and model.task == "generation":
+            yield (name, "calibration"), "is not for language models: none of their passes calibrates"
         for place, file in enumerate(model.files):
             if not Path(file).is_file():
                 yield (name, "files", place), _absent(file)

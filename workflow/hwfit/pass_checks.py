@@ -38,6 +38,8 @@ EITHER = {
     ("quantize_static", "quantize_weights"): _SAME_WEIGHTS,
     ("offload", "compile"): "kernels are compiled for weights that lie still, and offload moves them",
     ("prune", "prune_gradually"): "both zero the weights of least magnitude, one of them with retraining",
+    ("prune_gradually", "prune_2_4"): "retraining fills the pattern's zeros again",
+    ("deep_compression", "prune_2_4"): "retraining fills the pattern's zeros again",
     ("prune", "prune_2_4"): "both zero the weights of least magnitude, each a share of its own",
     ("cast", "sparse_2_4"): "sparse_2_4 has a dtype of its own",
 }

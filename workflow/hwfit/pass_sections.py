@@ -217,7 +217,7 @@ class QuantizeStatic(Section):
         alias="pass", description="a file pass: torch, tensorflow, onnxruntime, openvino"
     )
     dtype: Literal["int8"] = Field(default="int8", description="the format")
-    samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    samples: Annotated[int, Field(ge=1, le=256)] = Field(
         default=64, description="most inputs to calibrate on"
     )
 

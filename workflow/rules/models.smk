@@ -108,6 +108,7 @@ rule make_file:
         "results/files/{runtime}/{model}/{file}/card.json",
     params:
         passes=lambda wildcards: json.dumps(plan.files[wildcards.file][1]),
+        model=lambda wildcards: plan.model(wildcards.model),
         source=lambda wildcards: matrix.model_directory(wildcards.model),
         weights=lambda wildcards, input: str(Path(input.weights).parent),
         directory=lambda wildcards, output: str(Path(output[0]).parent),
@@ -118,6 +119,7 @@ rule make_file:
     threads: ALL_CORES
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker quantize --environment {input.environment:q}'
-        " --name {wildcards.model:q} --runtime {wildcards.runtime} --input {params.source:q}"
+        " --name {wildcards.model:q} --model {params.model:q} --runtime {wildcards.runtime}"
+        " --input {params.source:q}"
         " --checkpoint {params.weights:q} --passes {params.passes:q} --output {params.directory:q}"
         " > {log:q} 2>&1"

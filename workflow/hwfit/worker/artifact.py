@@ -40,10 +40,11 @@ def make_artifact(asked: argparse.Namespace) -> int:
 def make_inside(asked: argparse.Namespace) -> int:
     """Make the artifact, in the framework's Python."""
     asked.output.mkdir(parents=True, exist_ok=True)
-    if asked.command in ("compress", "quantize"):
+    if asked.command in ("compress", "quantize", "export"):
         # All files that lie there are the artifact's; those of an earlier attempt are not.
         for path in asked.output.iterdir():
-            path.unlink()
+            if path.is_file():
+                path.unlink()
     try:
         if asked.command == "prepare":
             from hwfit.worker.prepare import prepare
@@ -65,6 +66,7 @@ def make_inside(asked: argparse.Namespace) -> int:
                 asked.input,
                 asked.checkpoint,
                 asked.output,
+                json.loads(asked.model),
             )
         else:
             from hwfit.worker.compress import compress

@@ -65,17 +65,34 @@ class Checkpoint:
     def training(self) -> TrainingSet:
         """The labelled training data, a stratified tenth of it held out for validation.
 
-        Raises Unsupported where the model has none.
+        Raises Unsupported where the model has none, or none that a tenth can be held out of, and where it is
+        no classifier of one input.
         """
         import torch
 
+        if self.card["task"] != "classification":
+            raise Unsupported(
+                f"retraining is for classification, and this model's task is {self.card['task']}"
+            )
+        if len(self.card["inputs"]) != 1:
+            raise Unsupported(
+                f"retraining is for models of one input, and this one has {len(self.card['inputs'])}"
+            )
         dataset = user_data.read(self.data) if self.data else {}
         if not {"x_train", "y_train"} <= set(dataset):
             raise Unsupported(
                 "retraining needs labelled training data (x_train and y_train), which this model's data lack"
             )
-        x, y = (torch.from_numpy(np.ascontiguousarray(dataset[name])) for name in ("x_train", "y_train"))
+        # In the formats that the evaluated inputs and a loss take, whatever numpy made of the user's.
+        kind = np.dtype(self.card["inputs"][0]["dtype"])
+        x = torch.from_numpy(np.ascontiguousarray(dataset["x_train"], dtype=kind))
+        y = torch.from_numpy(np.ascontiguousarray(dataset["y_train"], dtype=np.int64))
         held_out = stratified(dataset["y_train"], VALIDATION_SHARE, VALIDATION_SEED)
+        if not held_out.any():
+            raise Unsupported(
+                f"a tenth of the training data is held out, and of {len(y)} samples in "
+                f"{len(np.unique(dataset['y_train']))} classes none is left for it: six of a class are needed"
+            )
         return TrainingSet(x[~held_out], y[~held_out], x[held_out], y[held_out])
 
     @cached_property

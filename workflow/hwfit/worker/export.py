@@ -54,6 +54,8 @@ def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, 
     else:
         exporter, error = export_torch(card, checkpoint, EvaluationSet(source / "evaluation.npz"), file)
     parameters, nonzero = onnx_graphs.parameter_counts(file)
+    # Weights may lie beside the graph, under names of the user's.
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     write_json(
         out / "card.json",
         {
@@ -69,9 +71,10 @@ def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, 
             "seconds": time.perf_counter() - started,
             "parameters": parameters,
             "nonzero_parameters": nonzero,
-            "weights_sha256": [file_sha256(path) for path in sorted(out.glob(f"{FILE}*"))],
-            "sha256": checksums(out, (path.name for path in out.glob(f"{FILE}*"))),
-            "file_bytes": sum(path.stat().st_size for path in out.glob(f"{FILE}*")),
+            "weights_sha256": [file_sha256(out / name) for name in files],
+            "files": files,
+            "sha256": checksums(out, files),
+            "file_bytes": sum((out / name).stat().st_size for name in files),
         },
     )
 

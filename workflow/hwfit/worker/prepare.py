@@ -21,6 +21,7 @@ CALLABLE_TOLERANCE = 1e-3
 # Most inputs that are kept for passes that calibrate, and what a data set calls those it holds out for them.
 CALIBRATION_SAMPLES = 256
 HELD_OUT = "calibration_"
+EVALUATED = "evaluated inputs"
 
 
 def prepare(
@@ -130,7 +131,7 @@ def prepare(
     card["evaluation_sha256"] = file_sha256(out / "evaluation.npz")
     if not is_generation:
         held_out, card["calibration"] = calibration_inputs(
-            inputs, calibration, dataset, definition, source, name, where
+            inputs, calibration, dataset, definition, source, name, where, original
         )
         write_arrays(out / "calibration.npz", held_out)
     write_json(out / "card.json", card)
@@ -225,34 +226,56 @@ def calibration_inputs(
     source: Mapping[str, Any] | None,
     name: str,
     where: str,
+    original: OnnxModel | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Inputs for passes that calibrate, and what the card says of them.
 
     The user's own where given; else training data, or what a data set holds out as `calibration_<array>`;
     else some of the evaluated inputs. Raises Unavailable where the user's do not fit the model.
     """
-    held_out = {
-        key.removeprefix(HELD_OUT): value for key, value in dataset.items() if key.startswith(HELD_OUT)
-    }
+    found: Mapping[str, np.ndarray]
     if given:
         found, origin = user_data.read(given), str(given)
         user_data.require_fit(found, inputs, origin)
         found = {key: found[key].astype(inputs[key].dtype, copy=False) for key in inputs}
-    elif {"x_train", "y_train"} <= set(dataset):
-        rows = spread(len(dataset["x_train"]))
-        held_out = {"x_test": dataset["x_train"][rows], "y_test": dataset["y_train"][rows]}
-        (found, _), origin = evaluation_set(held_out, definition, source, name, where), "training data"
-    elif held_out:
-        (found, _), origin = evaluation_set(held_out, definition, source, name, where), "held out"
     else:
-        rows = spread(len(next(iter(inputs.values()))))
-        found, origin = {key: array[rows] for key, array in inputs.items()}, "evaluated inputs"
+        found, origin = held_out_inputs(inputs, dataset, definition, source, name, where, original)
     rows = spread(len(next(iter(found.values()))))
-    return {key: array[rows] for key, array in found.items()}, {
+    return {key: found[key][rows] for key in inputs}, {
         "samples": len(rows),
         "origin": origin,
-        "is_evaluated": origin == "evaluated inputs",
+        "is_evaluated": origin == EVALUATED,
     }
+
+
+def held_out_inputs(
+    inputs: Mapping[str, np.ndarray],
+    dataset: Mapping[str, np.ndarray],
+    definition: Any,
+    source: Mapping[str, Any] | None,
+    name: str,
+    where: str,
+    original: OnnxModel | None,
+) -> tuple[Mapping[str, np.ndarray], str]:
+    """Inputs that a model is not judged by, and what they are; those it is judged by where there are none, or
+    none that fit it: what they are for may not be asked for at all.
+    """
+    if {"x_train", "y_train"} <= set(dataset):
+        rows = spread(len(dataset["x_train"]))
+        others = {"x_test": dataset["x_train"][rows], "y_test": dataset["y_train"][rows]}
+        origin = "training data"
+    else:
+        others = {k.removeprefix(HELD_OUT): v for k, v in dataset.items() if k.startswith(HELD_OUT)}
+        origin = "held out"
+    if not others:
+        return inputs, EVALUATED
+    try:
+        found, _ = evaluation_set(others, definition, source, name, where)
+        found = original.matched(found, where) if original else found
+        user_data.require_fit(found, inputs, where)
+    except Unavailable:
+        return inputs, EVALUATED
+    return found, origin
 
 
 def spread(count: int) -> np.ndarray:

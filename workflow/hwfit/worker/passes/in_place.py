@@ -22,8 +22,9 @@ def torch(session: Any) -> None:
     found = [module for module in session.module.modules() if getattr(module, "inplace", None) is False]
     if not found:
         raise Unsupported("no activation function that does not write in place already, or could")
-    # On the host, where the module still is.
-    batch = [framework.from_numpy(array) for array in made_up(session.card).values()]
+    # Where the module is by now: mostly still on the host.
+    device = next(iter(session.module.parameters())).device
+    batch = [framework.from_numpy(array).to(device) for array in made_up(session.card).values()]
     if session.input_dtype:
         batch = [t.to(session.input_dtype) if t.is_floating_point() else t for t in batch]
     with framework.inference_mode():

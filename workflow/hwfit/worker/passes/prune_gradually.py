@@ -54,10 +54,6 @@ def prepared(checkpoint: Checkpoint, shift_pixels: int) -> tuple[Any, tuple[Any,
 
     from hwfit.worker.retraining import outputs_of
 
-    if checkpoint.card["task"] != "classification":
-        raise Unsupported(
-            f"retraining is for classification, and this model's task is {checkpoint.card['task']}"
-        )
     training = checkpoint.training()
     inputs = torch.cat([training.x_train, training.x_validation])
     labels = torch.cat([training.y_train, training.y_validation])

@@ -30,7 +30,7 @@ def onnxruntime(piece: Workpiece, dtype: str, samples: int) -> str:
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            batches = piece.batches(BATCH, samples)
+            batches = piece.batches(piece.card.get("batch_size") or BATCH, samples)
             self.batches = iter([dict(arrangement.arranged(each, piece.card)) for each in batches])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
@@ -74,7 +74,8 @@ def openvino(piece: Workpiece, dtype: str, samples: int) -> str:
     model = framework.Core().read_model(str(piece.weights))
     kinds = {node.get_type_name() for node in model.get_ordered_ops()}
     has_attention = bool({"Softmax", "ScaledDotProductAttention"} & kinds) and "Convolution" not in kinds
-    batches = [dict(arrangement.arranged(each, piece.card)) for each in piece.batches(1, samples)]
+    size = piece.card.get("batch_size") or 1
+    batches = [dict(arrangement.arranged(each, piece.card)) for each in piece.batches(size, samples)]
     quantized = nncf.quantize(
         model,
         nncf.Dataset(batches),
@@ -96,8 +97,10 @@ def tensorflow(piece: Workpiece, dtype: str, samples: int) -> str:
     from hwfit.worker import models
     from hwfit.worker.runtimes.tensorflow import arranged_for
 
-    model = models.keras_model(piece.card["source"], piece.weights)
+    model = models.keras_model(piece.source, piece.weights)
     names = [entry["name"] for entry in piece.card["inputs"]]
+    if len(names) > 1:
+        raise Unsupported("LiteRT orders inputs by itself: not for models of several")
     converter = framework.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [framework.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: (
@@ -105,6 +108,10 @@ def tensorflow(piece: Workpiece, dtype: str, samples: int) -> str:
     )
     content = converter.convert()
     (piece.out / "model.tflite").write_bytes(content)
+    told = framework.lite.Interpreter(model_content=content).get_tensor_details()
+    quantizers = sum(tensor["dtype"] is np.int8 for tensor in told)
+    require_some(quantizers > 0)
+    piece.facts["quantized_tensors"] = quantizers
     return "model.tflite"
 
 
@@ -117,7 +124,7 @@ def torch(piece: Workpiece, dtype: str, samples: int) -> str:
 
     from hwfit.worker import models
 
-    module = models.torch_module(piece.card["source"], piece.card["task"])
+    module = models.torch_module(piece.source, piece.card["task"])
     models.load_torch_weights(module, piece.weights)
     module.eval()
     names = [entry["name"] for entry in piece.card["inputs"]]

@@ -32,10 +32,29 @@ def torch(session: Any, dtype: str, group_size: int) -> None:
 
     torch_weight_only.quantize(session.module, dtype, group_size)
     found = torch_weight_only.formats(session.module)
+    if not hasattr(session, "prepare_generation"):
+        require_callable(session)
     if dtype not in found:
         why = f", or none that int4 in groups of {group_size} fits" if dtype == "int4" else ""
         raise Unsupported(f"no Linear layer{why}")
     session.pass_facts["quantize_weights"] = {"layers": found}
+
+
+def require_callable(session: Any) -> None:
+    """Raises Unsupported where a network reads its layers' weights itself, which are no floats any more."""
+    import torch as framework
+
+    from hwfit.worker.passes.in_place import made_up
+
+    batch = [framework.from_numpy(array) for array in made_up(session.card).values()]
+    if session.input_dtype:
+        batch = [t.to(session.input_dtype) if t.is_floating_point() else t for t in batch]
+    try:
+        with framework.inference_mode():
+            session.module(*batch)
+    except Exception as error:  # whatever its code leads to
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise Unsupported(f"it does not run on quantized layers: {type(error).__name__}: {said}") from error
 
 
 def onnxruntime(session: Any, dtype: str, group_size: int) -> None:
