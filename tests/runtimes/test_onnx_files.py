@@ -69,7 +69,7 @@ from hwfit.worker.artifact import make_inside
 
 directory, model = Path(sys.argv[1]), json.loads(sys.argv[2])
 data = directory / model["data"] if model["data"] != "signature" else None
-asked = {"name": "mine", "model": json.dumps(model), "code": []}
+asked = {"name": "mine", "model": json.dumps(model), "code": [], "calibration": None}
 make_inside(Namespace(command="prepare", input=data, output=directory / "model", **asked))
 card = json.loads((directory / "model" / "card.json").read_text())
 if card["status"] == "ok":
