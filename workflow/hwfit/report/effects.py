@@ -116,7 +116,8 @@ def quality(group: pd.DataFrame, words: Language) -> str:
     """The worst accuracy and fidelity of a cell, since speed is never told without them."""
     facts = []
     if group["accuracy_drop"].notna().any():
-        facts.append(words("effects.drop", points=numbers.points(group["accuracy_drop"].max())))
+        drop = group["accuracy_drop"].max()
+        facts.append(words("effects.drop" if drop >= 0 else "effects.gain", points=numbers.points(abs(drop))))
     if group["fidelity"].notna().any():
         facts.append(words("effects.fidelity", share=numbers.share(group["fidelity"].min())))
     return words.listing(facts) if facts else words("effects.unknown_quality")
