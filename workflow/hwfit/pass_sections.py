@@ -10,7 +10,6 @@ from hwfit.section_types import Section
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 SharedBits = Annotated[int, Field(ge=1, le=8)]
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
@@ -167,9 +166,7 @@ class QuantizeAware(Section):
     """Fine-tune on labelled data with weights and activations rounded; quantize_static then rounds them."""
 
     name: Literal["quantize_aware"] = Field(alias="pass", description="an artifact pass: every runtime")
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        description="how often to go through the labelled training data"
-    )
+    epochs: Epochs = Field(description="how often to go through the labelled training data")
     learning_rate: LearningRate = Field(default=1e-4, description="Adam's, where it begins; it falls to zero")
     bits: Annotated[int, Field(ge=2, le=8)] = Field(
         default=8, description="of weights and activations while it is fine-tuned"
@@ -185,7 +182,9 @@ class PruneGradually(Section):
         default=0.9, description="share of the weights that become zero, of all layers together"
     )
     epochs: Epochs = Field(default=20, description="of training, while and after weights are removed")
-    learning_rate: Rate = Field(default=1e-3, description="Adam's at first; it falls to 0 along a cosine")
+    learning_rate: LearningRate = Field(
+        default=1e-3, description="Adam's at first; it falls to 0 along a cosine"
+    )
     shift_pixels: Annotated[int, Field(ge=0, le=64)] = Field(
         default=0, description="how far training images are moved at random, against overfitting"
     )
@@ -203,7 +202,9 @@ class DeepCompression(Section):
     dense_bits: SharedBits = Field(default=5, description="a dense layer's weights share 2^bits values")
     epochs: Epochs = Field(default=30, description="of training, while and after weights are removed")
     sharing_epochs: Epochs = Field(default=6, description="of training the shared values")
-    learning_rate: Rate = Field(default=1e-3, description="Adam's at first; it falls to 0 along a cosine")
+    learning_rate: LearningRate = Field(
+        default=1e-3, description="Adam's at first; it falls to 0 along a cosine"
+    )
     shift_pixels: Annotated[int, Field(ge=0, le=64)] = Field(
         default=0, description="how far training images are moved at random, against overfitting"
     )

@@ -17,7 +17,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "float16": (("f16", "float16"), ("avx512_fp16", "amx_fp16", "asimdhp")),
     "int8": (("i8", "u8", "int8", "uint8"), ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")),
 }
-FULL = ("f32", "float32")
+FULL = ("f32", "fp32", "float32")
 # By less than this share, zeros are not what an optimization is about.
 ZEROED = 0.02
 # An interval of the speedup that ends above this says too little for a reason why there is none.
