@@ -25,6 +25,7 @@ import yaml
 from scipy.stats import beta
 
 from benchmarks import tracking as tracking_rate
+from benchmarks import training as training_overhead
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
 from hwfit.catalog import generation_scenario
 from hwfit.decide import TIE_SHARE
@@ -341,6 +342,11 @@ def tracking(project: Project) -> dict[str, Any]:
     return tracking_rate.measure(project.directory)
 
 
+def training(project: Project) -> dict[str, Any]:
+    """(k) Training by hwfit beside a loop written by hand, in each framework."""
+    return training_overhead.measure(project)
+
+
 def deep_compression(project: Project) -> dict[str, Any]:
     """(i) Deep Compression of the paper's networks on MNIST, beside the paper's figures."""
     found: dict[str, Any] = project.script("deep_compression.py", str(project.directory / "deep-compression"))
@@ -358,6 +364,7 @@ BENCHMARKS = {
     "aa": aa,
     "deep-compression": deep_compression,
     "tracking": tracking,
+    "training": training,
 }
 
 
