@@ -55,17 +55,17 @@ class CommandMeter(SampledMeter):
         """Run the command to its end, or to that of the work. Raises SensorFault."""
         printed = 0
         with tempfile.TemporaryFile("w+", errors="replace") as complaints:
-            self.process = start(self.command, complaints)
-            try:
-                # Asked after the start: a command that `interrupt` came too early for ends here.
-                if self.is_over.is_set():
-                    return
-                for line in filter(str.strip, self.process.stdout or ()):
-                    self.add(self.clock.now(), watts_in(line))
-                    printed += 1
-                code = self.process.wait()
-            finally:
-                end(self.process)
+            with start(self.command, complaints) as self.process:
+                try:
+                    # Asked after the start: a command that `interrupt` came too early for ends here.
+                    if self.is_over.is_set():
+                        return
+                    for line in filter(str.strip, self.process.stdout or ()):
+                        self.add(self.clock.now(), watts_in(line))
+                        printed += 1
+                    code = self.process.wait()
+                finally:
+                    end(self.process)
             if not self.is_over.is_set():
                 complaints.seek(0)
                 judge_end(code, printed, complaints.read())
