@@ -61,6 +61,9 @@ OCCASIONAL_COLUMNS = (
     "perplexity",
     "break_even_calls",
     "energy_j_per_sample",
+    "energy_net_j_per_sample",
+    "energy_j_per_token",
+    "energy_scope",
     "cost_usd_per_million",
 )
 # Beside the report; the rest of `downloads` is named without a note.
@@ -128,7 +131,9 @@ def page_data(
 ) -> dict[str, Any]:
     """What `report.js` reads."""
     roofs = roofline.roofs(around.inventories)
-    occasional = (column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
+    occasional = (
+        column for column in OCCASIONAL_COLUMNS if (rows[column].notna() & (rows[column] != "")).any()
+    )
     shown = (*DEFAULT_COLUMNS, *occasional, *LAST_COLUMNS)
     if rows["scenario"].nunique() == 1:
         shown = tuple(column for column in shown if column != "scenario")
