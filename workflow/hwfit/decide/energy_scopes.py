@@ -61,10 +61,10 @@ def set_apart(candidates: Sequence[Candidate], objective: Objective) -> str:
     there are none.
     """
     ranked = comparable(candidates, objective)
-    apart = [candidate for candidate in candidates if candidate not in ranked]
-    if not apart:
+    if len(ranked) == len(candidates):
         return ""
     scope = scope_of(ranked[0].line)
+    apart = [candidate for candidate in candidates if scope_of(candidate.line) != scope]
     for each in apart:
         said = f"its energy is of the {scope_of(each.line)}, not of the {scope} as that of those ranked"
         each.verdict, each.reason = "unproven", f"{said}: {REMEDY}"
