@@ -5,8 +5,8 @@ much energy went by, or why that cannot be told. Counters are read before and af
 that has to be sampled takes a thread or a process beside the work, so it belongs in a pass of its own.
 
 A module has `meter(address) -> Meter` for the identity without its first part (`cuda:GPU-…` gives
-`GPU-…`); it raises `Unmetered` where its sensor is not there or may not be read. `METERS` names the modules
-of each accelerator, the preferred one first.
+`GPU-…`); it raises `Unmetered` where its sensor is not there or may not be read. `METERS` names the module
+for what an identity begins with.
 """
 
 from __future__ import annotations
@@ -18,9 +18,19 @@ from typing import Any, Protocol
 
 from hwfit.records import Flag
 
+# What an identity begins with, and the module; the first that fits. ROCm's GPUs are `cuda` to torch, and
+# their UUID begins with no word.
 METERS = {
-    "cpu": ("rapl",),
+    "cpu:": "rapl",
+    "cuda:GPU-": "nvml",
+    "cuda:MIG-": "nvml",
+    "cuda:": "amd_smi",
+    "npu:": "npu_smi",
 }
+NO_METER = (
+    "hwfit reads no power sensor of this kind of device: name an external meter (power_command), see "
+    "docs/energy.md"
+)
 
 
 @dataclass(frozen=True)
@@ -98,11 +108,12 @@ class Unmetered(Exception):
 
 
 class SensorFault(Exception):
-    """A sensor that was there failed while it was read: the code of the flag, and what happened."""
+    """A sensor failed while it was read: the flag's code, what happened, and the figure that shows it."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, value: float | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.value = value
 
 
 def find(identity: str | None, *, command: Command | None = None) -> tuple[list[Meter], list[Absence]]:
@@ -116,42 +127,30 @@ def find(identity: str | None, *, command: Command | None = None) -> tuple[list[
 
     Returns
     -------
-    a list of the one meter, or of none, and the sources that cannot be used with the reason of each
+    a list of the one meter, or of none, and what is missing for one. A composite has a meter, the sum of its
+    members', where each of them has one.
     """
     if command is not None:
         return [importlib.import_module(f"{__name__}.command").meter(command)], []
     meters: list[Meter] = []
     absences: list[Absence] = []
-    members = (identity or "").split(" + ") if identity else []
-    for each in dict.fromkeys(map(sensed, members)):
-        meter, absent = meter_of(each)
-        absences += absent
-        meters += [meter] if meter is not None else []
-        if meter is None:
-            return [], list(dict.fromkeys(absences))
-    if len(meters) > 1:
-        from hwfit.worker.meters.joined import JoinedMeter
-
-        meters = [JoinedMeter(meters)]
-    return meters, list(dict.fromkeys(absences))
-
-
-def sensed(identity: str) -> str:
-    """What of an identity tells sensors apart: all cores of a host are metered together."""
-    accelerator, _, address = identity.partition(":")
-    return accelerator if accelerator == "cpu" else f"{accelerator}:{address}"
-
-
-def meter_of(identity: str) -> tuple[Meter | None, list[Absence]]:
-    """The first meter of one device that can be read, and why those before it cannot."""
-    accelerator, _, address = identity.partition(":")
-    absences: list[Absence] = []
-    for name in METERS.get(accelerator, ()):
+    for each in dict.fromkeys(map(metered_part, identity.split(" + ") if identity else [])):
+        name = next((module for start, module in METERS.items() if each.startswith(start)), None)
+        accelerator, _, address = each.partition(":")
+        if name is None:
+            absences.append(Absence(accelerator, NO_METER))
+            continue
         try:
-            return importlib.import_module(f"{__name__}.{name}").meter(address), absences
+            meters.append(importlib.import_module(f"{__name__}.{name}").meter(address))
         except Unmetered as absent:
             absences.append(Absence(name.replace("_", "-"), str(absent)))
-    if accelerator not in METERS:
-        reason = "hwfit reads no power sensor of this kind of device: name an external meter (power_command)"
-        absences.append(Absence(accelerator, reason))
-    return None, absences
+    if absences:
+        return [], absences
+    if len(meters) > 1:
+        return [importlib.import_module(f"{__name__}.joined").JoinedMeter(meters)], []
+    return meters, []
+
+
+def metered_part(identity: str) -> str:
+    """What of an identity tells sensors apart: all cores of a host are metered together."""
+    return "cpu:" if identity.startswith("cpu:") else identity

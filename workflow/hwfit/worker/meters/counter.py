@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,60 +52,64 @@ class CounterMeter:
         self.resolution_s = resolution_s
         self.counters = counters
         self.details = details or {}
+        self.now_s = time.perf_counter
 
     def __enter__(self) -> CounterMeter:
         self.start, self.fault = read_all(self.counters)
-        self.started_s = time.perf_counter()
+        self.started_s = self.now_s()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.seconds = time.perf_counter() - self.started_s
+        self.seconds = self.now_s() - self.started_s
         self.end, fault = read_all(self.counters)
         self.fault = self.fault or fault
 
     def reading(self) -> Reading:
         """The joules by which the counters grew."""
         details = self.details | {"resolution_s": self.resolution_s, "start_j": self.start, "end_j": self.end}
-        flag = self.fault
-        joules: dict[str, float] = {}
-        for counter in self.counters if flag is None else ():
-            try:
-                joules[counter.name] = self.grown_j(counter)
-            except SensorFault as fault:
-                flag = Flag(fault.code, str(fault), self.end[counter.name])
-                break
-        if flag is None and self.seconds < self.resolution_s:
-            said = f"{self.seconds:.3g} s were metered; {self.source} needs {self.resolution_s:g} s"
-            flag = Flag("energy_too_short", said, self.seconds)
-        if flag is not None:
+        try:
+            if self.fault is not None:
+                raise self.fault
+            joules = self.joules()
+        except SensorFault as fault:
+            flag = Flag(fault.code, str(fault), fault.value)
             return Reading(self.source, self.scope, None, self.seconds, (flag,), details)
         energy_j = sum(joules.values())
         return Reading(self.source, self.scope, energy_j, self.seconds, (), details | {"joules": joules})
 
+    def joules(self) -> dict[str, float]:
+        """By how much each counter grew. Raises SensorFault where that cannot be told."""
+        if self.seconds < self.resolution_s:
+            said = f"{self.seconds:.3g} s were metered; {self.source} needs {self.resolution_s:g} s"
+            raise SensorFault("energy_too_short", said, self.seconds)
+        return {each.name: self.grown_j(each) for each in self.counters}
+
     def grown_j(self, counter: Counter) -> float:
-        """By how much one counter grew. Raises SensorFault where that cannot be told."""
-        grown = self.end[counter.name] - self.start[counter.name]
+        """By how much one counter grew. Raises SensorFault."""
+        name = counter.name
+        grown = self.end[name] - self.start[name]
+        most = math.inf if counter.most_w is None else counter.most_w * self.seconds
         if counter.range_j is not None:
-            if counter.most_w is not None and self.seconds * counter.most_w >= counter.range_j:
-                said = f"{counter.name} may have passed its range of {counter.range_j:.0f} J more than once"
-                raise SensorFault("energy_wrapped", f"{said} in {self.seconds:.0f} s")
+            if most >= counter.range_j:
+                said = f"{name} may have passed its range of {counter.range_j:.0f} J more than once"
+                raise SensorFault("energy_wrapped", f"{said} in {self.seconds:.0f} s", self.seconds)
             grown %= counter.range_j
-            if counter.most_w is not None and grown > max(self.seconds, 1.0) * counter.most_w:
-                said = f"{counter.name} grew by {grown:.0f} J in {self.seconds:.3g} s, which cannot be"
-                raise SensorFault("energy_reset", f"{said}: it was reset")
         if grown < 0:
-            raise SensorFault("energy_reset", f"{counter.name} went back by {-grown:.1f} J: it was reset")
-        if grown == 0 and self.seconds >= self.resolution_s:
-            raise SensorFault("energy_frozen", f"{counter.name} stood still for {self.seconds:.3g} s")
+            raise SensorFault("energy_reset", f"{name} went back by {-grown:.1f} J: it was reset", grown)
+        if grown > most:
+            said = f"{name} grew by {grown:.0f} J in {self.seconds:.3g} s, which cannot be: it was reset"
+            raise SensorFault("energy_jump", said, grown)
+        if grown == 0:
+            raise SensorFault("energy_frozen", f"{name} stood still for {self.seconds:.3g} s", 0)
         return grown
 
 
-def read_all(counters: Sequence[Counter]) -> tuple[dict[str, float], Flag | None]:
+def read_all(counters: Sequence[Counter]) -> tuple[dict[str, float], SensorFault | None]:
     """Joules by name, and the fault that ended the reading, if one did."""
     joules: dict[str, float] = {}
     for counter in counters:
         try:
             joules[counter.name] = counter.read_j()
         except SensorFault as fault:
-            return joules, Flag(fault.code, str(fault))
+            return joules, fault
     return joules, None

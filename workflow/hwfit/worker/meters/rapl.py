@@ -61,7 +61,10 @@ def zones(root: Path, control: str) -> dict[str, Path]:
         if not re.fullmatch(rf"{control}:\d+", top.name) or not package.startswith("package"):
             continue
         found[package] = top
-        found |= {f"{package} dram": sub for sub in root.glob(f"{top.name}:*") if name_of(sub) == "dram"}
+        for sub in root.glob(f"{top.name}:*"):
+            # A DRAM zone that has never counted is one that the machine does not feed.
+            if name_of(sub) == "dram" and number(sub / "energy_uj") != 0:
+                found[f"{package} dram"] = sub
     return found
 
 
