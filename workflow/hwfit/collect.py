@@ -379,4 +379,8 @@ def is_transient(path: Path) -> bool:
     if record.get("status", "ok") != "ok":
         return record["status"] in TRANSIENT_STATUSES
     python = record.get("python")
-    return record.get("valid") is False or bool(python and not Path(python).exists())
+    if python and not Path(python).exists():
+        return True
+    # A sensor may have been mended, or its permission given.
+    codes = [flag.get("code") for flag in record.get("flags") or [] if isinstance(flag, Mapping)]
+    return record.get("valid") is False or any(str(code).startswith("energy_") for code in codes)
