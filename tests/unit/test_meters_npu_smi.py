@@ -23,10 +23,10 @@ REMAP = """ Chip Physical ID            :5
  NPU ID                      :2
  Chip ID                     :1
 """
-TABLE = """\tNPU ID                         Chip ID                        Chip Logic ID                  Chip Name
-\t2                              0                              4                              Ascend 310P3
-\t2                              1                              5                              Ascend 310P3
-\t2                              2                              -                              Mcu
+TABLE = """\tNPU ID           Chip ID          Chip Logic ID    Chip Name
+\t2                0                4                Ascend 310P3
+\t2                1                5                Ascend 310P3
+\t2                2                -                Mcu
 """
 TABLE_WITH_PHYSICAL = """\tNPU ID  Chip ID  Chip Logic ID  Chip Phy-ID  Chip Name
 \t1       1        5              3            Ascend910

@@ -39,9 +39,13 @@ def test_known_integrals_are_recovered(power, joules):
 
 
 def test_power_at_both_ends_is_interpolated_between_the_samples_around_them():
-    samples = [(at - 0.25, 5 + 10 * (at - 0.25)) for at in range(8)]
-    demands = Demands(resolution_s=1.0, most_gap_s=2.0)
-    assert energy_of(samples, 0.0, 6.0, demands)[0] == pytest.approx(5 * 6 + 10 * 6**2 / 2)
+    samples = sampled(lambda at: 5 + 10 * at, start_s=-0.02, end_s=6.1, interval_s=0.08)
+    assert energy_of(samples, 0.0, 6.0, DEMANDS)[0] == pytest.approx(5 * 6 + 10 * 6**2 / 2)
+
+
+def test_an_idle_device_before_and_after_the_work_takes_nothing_from_it():
+    samples = sampled(lambda at: 300.0 if 0 <= at <= 10 else 20.0, start_s=-0.7, end_s=11.0, interval_s=0.9)
+    assert energy_of(samples, 0.0, 10.0, Demands(5.0, 2.0))[0] == pytest.approx(3000.0)
 
 
 def test_a_gap_leaves_no_energy_and_says_how_long():

@@ -288,7 +288,8 @@ def require_inventory(data: Any) -> None:
     """Raises RecordError where an inventory does not hold together."""
     if not isinstance(data, Mapping):
         raise RecordError(f"not an inventory but a {type(data).__name__}")
-    for name, kind in (("runtimes", Mapping), ("peaks", Mapping), ("sensors", list), ("cpu_flags", list)):
+    mappings, lists = ("runtimes", "peaks"), ("sensors", "sensors_unread", "cpu_flags")
+    for name, kind in [(each, Mapping) for each in mappings] + [(each, list) for each in lists]:
         if not isinstance(data.get(name, [] if kind is list else {}), kind):
             raise RecordError(f"{name} is {data[name]!r}")
     require_number(data.get("memory_mb"), "memory_mb")

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hwfit.records import read_json
 from hwfit.worker import sampling
 from hwfit.worker.conditions import run_for
 from hwfit.worker.lock import device_lock, locks_of
+from hwfit.worker.meters import find
 from hwfit.worker.supervisor import environment_without_thread_counts
 
 PEAKS_LIMIT_S = 300
@@ -44,13 +46,13 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
 
     Returns
     -------
-    the probe's findings, with "device", "sensors" and "runtimes": for each its "status", "reason",
-    "runtime_version", "peaks" {"matmul_float32_gflops", "memory_copy_gb_s"} and "reference_ms", the
-    median time of the reference model in each of some fresh processes; "peaks" beside them holds the
-    largest of each over the runtimes
+    the probe's findings, with "device", "sensors", "sensors_unread" and "runtimes": for each its
+    "status", "reason", "runtime_version", "peaks" {"matmul_float32_gflops", "memory_copy_gb_s"} and
+    "reference_ms", the median time of the reference model in each of some fresh processes; "peaks" beside
+    them holds the largest of each over the runtimes
     """
     probe = read_json(probe_file)
-    found = probe | {"device": device, "sensors": power_sensors(), "runtimes": {}, "peaks": {}}
+    found = probe | {"device": device, "runtimes": {}, "peaks": {}} | power_sensors(probe["identity"])
     if probe["status"] != "ok":
         return found
     with device_lock(*locks_of(probe)):
@@ -175,19 +177,19 @@ def fastest(kernel: Callable[[], None]) -> float:
     return float(np.min(times))
 
 
-def power_sensors() -> list[str]:
-    """Power sensors that are there and can be read, by the name an energy source would carry."""
-    found = [
-        f"rapl:{path.parent.name}"
-        for path in sorted(Path("/sys/class/powercap").glob("*/energy_uj"))
-        if os.access(path, os.R_OK)
-    ]
-    try:
-        import pynvml
+def power_sensors(identity: str | None) -> dict[str, list[Any]]:
+    """What tells a device's energy, and what could, with the reason why it does not.
 
-        pynvml.nvmlInit()
-        found += [f"nvml:{i}" for i in range(pynvml.nvmlDeviceGetCount())]
-        pynvml.nvmlShutdown()
-    except Exception:  # absent package, library or device: each means no NVML sensor
-        pass
-    return found
+    Parameters
+    ----------
+    identity : as the device's probe gave it; None where it is not there
+
+    Returns
+    -------
+    {"sensors": the sources that can be read, "sensors_unread": [{"source", "reason"}, …]}
+    """
+    meters, absences = find(identity)
+    return {
+        "sensors": [meter.source for meter in meters],
+        "sensors_unread": [asdict(absence) for absence in absences],
+    }

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import Sequence
 from typing import IO
 
@@ -40,51 +39,33 @@ class CommandMeter(SampledMeter):
         self.command = command.argv_or_shell
         self.process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> CommandMeter:
-        self.is_late = threading.Event()
-        super().__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        # One line more is waited for, so that the end can be interpolated.
-        last_call = threading.Timer(self.demands.most_gap_s, self.give_up)
-        last_call.start()
-        super().__exit__(*exception)
-        last_call.cancel()
-        self.give_up()
-
-    def give_up(self) -> None:
-        """Wait for no more lines."""
-        self.is_late.set()
-        if self.process is not None:
-            end(self.process)
-
     def sample(self) -> None:
         """Run the command, again where it ends. Raises SensorFault."""
-        while not self.is_done():
+        while not self.is_over.is_set():
             started_s = self.clock.now()
             self.run()
             self.clock.wait(self.is_over, self.interval_s - (self.clock.now() - started_s))
 
-    def is_done(self) -> bool:
-        """Whether a line has come after the work, or none is waited for any more."""
-        has_last = self.is_over.is_set() and bool(self.samples) and self.samples[-1][0] >= self.ended_s
-        return has_last or self.is_late.is_set()
+    def interrupt(self) -> None:
+        """Wait for no line any more."""
+        if self.process is not None:
+            end(self.process)
 
     def run(self) -> None:
-        """Run the command to its end, or until it has told enough. Raises SensorFault."""
+        """Run the command to its end, or to that of the work. Raises SensorFault."""
         printed = 0
         with tempfile.TemporaryFile("w+", errors="replace") as complaints:
-            self.process = start(self.command, complaints)
-            try:
-                for line in filter(str.strip, self.process.stdout or ()):
-                    self.add(self.clock.now(), watts_in(line))
-                    printed += 1
-                    if self.is_done():
+            with start(self.command, complaints) as self.process:
+                try:
+                    # Asked after the start: a command that `interrupt` came too early for ends here.
+                    if self.is_over.is_set():
                         return
-                code = self.process.wait()
-            finally:
-                end(self.process)
+                    for line in filter(str.strip, self.process.stdout or ()):
+                        self.add(self.clock.now(), watts_in(line))
+                        printed += 1
+                    code = self.process.wait()
+                finally:
+                    end(self.process)
             if not self.is_over.is_set():
                 complaints.seek(0)
                 judge_end(code, printed, complaints.read())

@@ -20,7 +20,7 @@ from hwfit.worker.meters.counter import Counter, CounterMeter
 
 SOURCE = "counter:rapl"
 # The registers are updated about every millisecond (kernel, hwmon/amd_energy; Intel SDM vol. 3, 15.10), so
-# that both ends together are uncertain by 0.2% of a second.
+# that both ends of a second together are uncertain by 0.2%.
 RESOLUTION_S = 1.0
 # Where the zone does not tell its power limit: more than any package of today draws.
 MOST_W = 1000.0

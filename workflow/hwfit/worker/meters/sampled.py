@@ -29,7 +29,7 @@ class Clock:
 
 
 class SampledMeter(ABC):
-    """Power sampled from shortly before the work to shortly after, so that both ends can be interpolated.
+    """Power sampled from the moment before the work to its end.
 
     Parameters
     ----------
@@ -69,12 +69,13 @@ class SampledMeter(ABC):
     def __exit__(self, *exception: object) -> None:
         self.ended_s = self.clock.now()
         self.is_over.set()
+        self.interrupt()
         self.thread.join(PATIENCE_S)
         if self.thread.is_alive() and self.fault is None:
             self.fault = SensorFault("energy_lost", f"the sensor gave no answer within {PATIENCE_S:.0f} s")
 
     def sample_until_over(self) -> None:
-        """The thread: the last sample is taken after the work has ended."""
+        """What the thread does; no fault leaves it."""
         try:
             self.sample()
         except SensorFault as fault:
@@ -85,7 +86,10 @@ class SampledMeter(ABC):
 
     @abstractmethod
     def sample(self) -> None:
-        """Add samples until one was taken after `is_over`. Raises SensorFault."""
+        """Add samples until `is_over`. Raises SensorFault."""
+
+    def interrupt(self) -> None:  # noqa: B027
+        """Let go of a sensor that is waited for, now that the work has ended."""
 
     def add(self, at_s: float, watts: float) -> None:
         """Keep a sample."""
@@ -123,7 +127,7 @@ class PolledMeter(SampledMeter):
         self.read_w = read_w
 
     def sample(self) -> None:
-        """Ask the sensor until the work is over. Raises SensorFault."""
+        """Ask the sensor until the work is over, and once more. Raises SensorFault."""
         was_over = False
         while not was_over:
             was_over = self.is_over.is_set()

@@ -2,7 +2,9 @@
 
 Trapezoids between samples, the power at both ends interpolated between the samples around them, and no
 energy where two samples lie too far apart: the rules by which InferenceX integrates power
-(SemiAnalysisAI/InferenceX, utils/aggregate_power.py). What makes a trace unfit is decided here:
+(SemiAnalysisAI/InferenceX, utils/aggregate_power.py). There a server runs on beyond both ends. Here nothing
+does, so that a sample from outside counts only where it is near enough to tell of the work; else the end
+has the power of the nearest sample inside. What makes a trace unfit is decided here:
 
 - a gap: no sample for longer than the meter allows, at the ends too;
 - a jump: a sample that is negative or no number, more than twice the power limit where that is known, or
@@ -21,6 +23,8 @@ import numpy as np
 from hwfit.records import Flag
 
 LEAST_SAMPLES = 5
+# How far outside a sample may lie. NVML's figures are up to 100 ms old, and no other sensor's fresher.
+NEAR_S = 0.1
 # Below this number the same value again and again may be chance, even of a sensor that jitters.
 FROZEN_SAMPLES = 20
 MOST_OF_LIMIT = 2.0
@@ -58,9 +62,10 @@ def energy_of(
     -------
     joules (None where a flag says why not), flags, and the largest gap in seconds (None without samples)
     """
-    if not samples:
+    near = [each for each in samples if start_s - NEAR_S <= each[0] <= end_s + NEAR_S]
+    if not near:
         return None, (Flag("energy_lost", "the sensor told nothing"),), None
-    times, watts = np.array(samples, float).T
+    times, watts = np.array(near, float).T
     gap_s = largest_gap(times, start_s, end_s)
     inside = int(np.count_nonzero((times >= start_s) & (times <= end_s)))
     flag = unfit(times, watts, end_s - start_s, inside, demands)
