@@ -1,6 +1,7 @@
 """The energy pass: what it adds to a row, and that nothing of it touches the latency."""
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,18 +59,19 @@ def test_the_energy_of_a_call_is_recovered_and_its_net_is_above_idle(tmp_path, m
     for profile in profiles:
         assert profile.status == "ok", profile.reason
         metrics, told = profile.metrics, profile.details["energy"]
-        assert metrics["idle_power_w"] == pytest.approx(20, rel=0.02)
-        assert metrics["energy_net_j_per_sample"] == pytest.approx(0.05 / profile.batch_size, rel=0.02)
-        gross = 0.05 / profile.batch_size + 20 * told["seconds"] / told["samples"]
-        assert metrics["energy_j_per_sample"] == pytest.approx(gross, rel=0.02)
+        # What the counter may be late by, on a machine with much else to do.
+        assert metrics["idle_power_w"] == pytest.approx(20, rel=0.1)
+        calls, seconds = told["samples"] / profile.batch_size, told["seconds"]
+        assert told["gross_j"] == pytest.approx(0.05 * calls + 20 * seconds, rel=0.05)
+        assert metrics["energy_j_per_sample"] == pytest.approx(told["gross_j"] / told["samples"])
+        net = (told["gross_j"] - told["idle_w"] * seconds) / told["samples"]
+        assert metrics["energy_net_j_per_sample"] == pytest.approx(net)
         assert metrics["power_w"] == pytest.approx(told["gross_j"] / told["seconds"])
         assert (told["source"], told["scope"]) == ("counter:rapl", "package")
         assert told["seconds"] >= 1
-        assert not [
-            code
-            for code in codes_of(profile)
-            if code not in ("energy_foreign_load",) and code.startswith("energy_")
-        ]
+        # How busy the machine is that the test runs on is its own affair.
+        doubts = {code for code in codes_of(profile) if code.startswith("energy_")}
+        assert doubts <= {"energy_foreign_load"}
 
 
 def test_the_pass_is_as_long_as_the_sensor_needs(tmp_path, monkeypatch, package):
@@ -127,6 +129,23 @@ def test_without_a_sensor_the_record_says_how_to_have_one(tmp_path, monkeypatch)
     (absence,) = profile.details["energy"]["absences"]
     assert absence["source"] == "rapl"
     assert "power_command" in absence["reason"]
+
+
+def test_a_sensor_that_may_not_be_read_is_flagged(tmp_path, monkeypatch, package):
+    def read_text(path, *arguments, **named):
+        if path.name == "energy_uj":
+            raise PermissionError(13, "Permission denied", str(path))
+        return as_it_is(path, *arguments, **named)
+
+    # Not by its mode: the superuser may read all.
+    as_it_is = Path.read_text
+    monkeypatch.setattr(Path, "read_text", read_text)
+    job = make_job(tmp_path, probe=CPU, batch_sizes=[1], energy={"seconds": 1.0})
+    (profile,), _ = measure(job, monkeypatch)
+    assert profile.status == "ok"
+    assert not FIGURES & set(profile.metrics)
+    (flag,) = [flag for flag in profile.flags if flag.code == "energy_permission"]
+    assert "chmod a+r" in flag.message
 
 
 def test_calls_that_fail_under_the_meter_leave_the_latency_as_it_is(tmp_path, monkeypatch, package):

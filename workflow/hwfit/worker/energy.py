@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hwfit.records import Flag
@@ -57,19 +57,21 @@ class EnergyPass:
         self.job, self.processes, self.alive = job, processes, alive
         self.seconds = float(job.energy.get("seconds", 0.0))
         self.meter: Meter | None = None
-        self.absences: list[dict[str, str]] = []
+        self.absences: list[dict[str, Any]] = []
         self.idle: Reading | None = None
-        self.fault: Flag | None = None
+        # Why there is no meter though there could be one.
+        self.faults: list[Flag] = []
         if not self.seconds:
             return
         try:
             meters, absences = find(identity, command=external_meter(job))
             self.meter = next(iter(meters), None)
-            self.absences = [{"source": each.source, "reason": each.reason} for each in absences]
+            self.absences = [asdict(each) for each in absences]
+            self.faults = [Flag("energy_permission", each.reason) for each in absences if each.is_forbidden]
             self.idle = self.read_idle()
         except Exception as error:
             # A sensor's library may fail in ways of its own; nothing of the model has run yet.
-            self.meter, self.fault = None, failure(error)
+            self.meter, self.faults = None, [failure(error)]
 
     def read_idle(self) -> Reading | None:
         """What the meter sees while nothing runs; None where there is none."""
@@ -91,7 +93,7 @@ class EnergyPass:
         series : what the scenario timed
         """
         if self.meter is None:
-            found = Energy(flags=[self.fault] if self.fault else [])
+            found = Energy(flags=list(self.faults))
         else:
             try:
                 found = self.metered(self.meter, scenario, series)
