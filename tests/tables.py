@@ -277,7 +277,10 @@ def with_energy_and_cost(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         power_w=np.where(measured, 65.0, np.nan),
         energy_j_per_sample=65.0 / rate,
-        energy_source=np.where(measured, "rapl:intel-rapl:0 (package)", None),
+        idle_power_w=np.where(measured, 21.0, np.nan),
+        energy_net_j_per_sample=44.0 / rate,
+        energy_source=np.where(measured, "counter:rapl", None),
+        energy_scope=np.where(measured, "package", None),
         cost_usd_per_million=2.0 / 3600 / rate * 1e6,
     )
 

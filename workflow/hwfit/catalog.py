@@ -58,6 +58,10 @@ def weights_file(runtime: str) -> str:
 
 ACCELERATORS = ("cpu", "cuda", "tpu", "npu", "xpu", "mps", "intel-npu")
 
+# What power may be that of: an accelerator's board, the processor's packages with their memory, or the whole
+# machine.
+POWER_SCOPES = ("board", "package", "node")
+
 # What a model's outputs mean, and with it how two sets of outputs are compared:
 # classification by top-1 agreement, features (and embeddings) by mean cosine similarity, generation by
 # the agreement on the next token, and by perplexity.

@@ -99,9 +99,13 @@ COLUMNS: dict[str, str] = {
     "accuracy_drop": "reference accuracy minus this accuracy, absolute",
     "perplexity": "of the next token of real text, by this combination",
     "perplexity_increase": "perplexity over the fp32 reference's, less one",
-    "power_w": "mean power while measuring",
+    "power_w": "mean power while the same calls are made again under a meter",
+    "idle_power_w": "mean power before the cell, with the session open and nothing running",
     "energy_j_per_sample": "energy a sample, gross",
-    "energy_source": "sensor and its scope",
+    "energy_net_j_per_sample": "energy a sample above idle",
+    "energy_j_per_token": "language models: gross energy over tokens written, reading the prompts included",
+    "energy_source": "how it was read, and of which sensor",
+    "energy_scope": "what it is the energy of: board, package or node; never ranked against each other",
     "cost_usd_per_million": "price of a million samples at the device's price an hour",
 }
 
@@ -115,6 +119,7 @@ COLLECTED = (
     "operator_formats",
     "utilization",
     "energy_source",
+    "energy_scope",
     "cost_usd_per_million",
 )
 # Columns that a profile carries as metrics: numbers, or None.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hwfit.decide.candidate import Candidate
+from hwfit.decide.energy_scopes import comparable
 from hwfit.decide.limits import LIMITS, Bound, check, tightest
 from hwfit.decide.objectives import Objective
 
@@ -53,6 +54,7 @@ def changes(
     candidates have their findings.
     """
     rivals = [c for c in candidates if c.is_measured and not objective.missing(c)]
+    rivals = comparable(rivals, objective, chosen)
     standing = {id(c): {f.limit for f in c.findings if f.verdict != "met"} for c in rivals}
     numbers = {name: bound for name, bound in limits.items() if not isinstance(bound, str)}
     found: list[Change | None] = []

@@ -144,16 +144,6 @@ def runtime_state(found: Any, words: Language) -> str:
     return f"{label}: {found['reason']}" if found.get("reason") else str(label)
 
 
-def energy_note(
-    rows: pd.DataFrame, inventories: Mapping[str, Mapping[str, Any]], words: Language
-) -> str | None:
-    """One line where nothing measured energy: why, and how to have it."""
-    if rows["energy_j_per_sample"].notna().any():
-        return None
-    found = any(inventory.get("sensors") for inventory in inventories.values())
-    return words("energy.unused" if found else "energy.no_sensor")
-
-
 def prices(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> str:
     """What an hour of each device costs that rows have a cost on; nothing where none has."""
     costly = rows[rows["cost_usd_per_million"].notna()]

@@ -27,6 +27,7 @@ TEXT_COLUMNS = (
     "operator_formats",
     "verdict",
     "energy_source",
+    "energy_scope",
 )
 SHARE_COLUMNS = ("utilization", "accuracy", "fidelity", "perplexity_increase")
 COUNT_COLUMNS = ("batch_size", "rounds", "samples", "parameters", "nonzero_parameters")

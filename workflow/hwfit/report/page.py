@@ -18,7 +18,7 @@ import vl_convert
 from markupsafe import Markup
 
 from hwfit.records import COLUMNS
-from hwfit.report import charts, effects, findings, numbers, provenance, roofline
+from hwfit.report import charts, effects, energy, findings, numbers, provenance, roofline
 from hwfit.report.answers import limits_for
 from hwfit.report.bounds import roofline_sentences
 from hwfit.report.goals import goal
@@ -61,6 +61,9 @@ OCCASIONAL_COLUMNS = (
     "perplexity",
     "break_even_calls",
     "energy_j_per_sample",
+    "energy_net_j_per_sample",
+    "energy_j_per_token",
+    "energy_scope",
     "cost_usd_per_million",
 )
 # Beside the report; the rest of `downloads` is named without a note.
@@ -77,6 +80,7 @@ class Surroundings:
     environments: Mapping[str, Any]
     contexts: provenance.Contexts
     artifacts: Artifacts
+    absences: energy.Absences
     downloads: Sequence[str]
     problems: Sequence[str]
 
@@ -113,7 +117,9 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         coverage=findings.coverage(rows, words) if len(rows) else None,
         validity=findings.validity(rows, words),
         devices=findings.environment(around.inventories, words),
-        energy_note=findings.energy_note(rows, around.inventories, words),
+        energy_notes=energy.notes(rows, around.absences, is_energy_wanted(around.plan), words),
+        energy_figures=energy.figures(rows, words),
+        energy_meters=energy.meters(rows, words),
         prices=findings.prices(rows, around.plan, words),
         downloads=[(name, words.find("downloads.files", name) or "") for name in around.downloads],
         software=provenance.software(),
@@ -128,7 +134,9 @@ def page_data(
 ) -> dict[str, Any]:
     """What `report.js` reads."""
     roofs = roofline.roofs(around.inventories)
-    occasional = (column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
+    occasional = (
+        column for column in OCCASIONAL_COLUMNS if (rows[column].notna() & (rows[column] != "")).any()
+    )
     shown = (*DEFAULT_COLUMNS, *occasional, *LAST_COLUMNS)
     if rows["scenario"].nunique() == 1:
         shown = tuple(column for column in shown if column != "scenario")
@@ -162,6 +170,7 @@ def page_data(
         "bounds": roofline_sentences(rows, roofs, around.plan, words),
         "splits": split_effects(rows, around.plan, words),
         "archive": MEASUREMENTS if MEASUREMENTS in around.downloads else None,
+        "energy_figures": {energy.figure_of(scope): scope for scope in energy.energy_scopes(rows)},
         "words": words.section("browser")
         | {
             "statuses": words.section("statuses"),
@@ -169,6 +178,13 @@ def page_data(
         },
         "table_words": words.section("table.words"),
     }
+
+
+def is_energy_wanted(plan: Mapping[str, Any]) -> bool:
+    """Whether the config asks for energy, as it does where it says nothing."""
+    config = plan.get("config")
+    measurement = config.get("measurement") if isinstance(config, Mapping) else None
+    return not isinstance(measurement, Mapping) or measurement.get("energy_seconds") != 0
 
 
 def limits(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -80,10 +80,13 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Absence:
-    """Why a source of energy figures cannot be used, with the remedy."""
+    """Why a source of energy figures cannot be used, with the remedy; forbidden is one that is there and may
+    not be read.
+    """
 
     source: str
     reason: str
+    is_forbidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ class Command:
 
 class Unmetered(Exception):
     """A sensor is not there or may not be read: the message says why, and what to do about it."""
+
+
+class Forbidden(Unmetered):
+    """A sensor is there, and this user may not read it."""
 
 
 class SensorFault(Exception):
@@ -143,7 +150,8 @@ def find(identity: str | None, *, command: Command | None = None) -> tuple[list[
         try:
             meters.append(importlib.import_module(f"{__name__}.{name}").meter(address))
         except Unmetered as absent:
-            absences.append(Absence(name.replace("_", "-"), str(absent)))
+            is_forbidden = isinstance(absent, Forbidden)
+            absences.append(Absence(name.replace("_", "-"), str(absent), is_forbidden))
     if absences:
         return [], absences
     if len(meters) > 1:

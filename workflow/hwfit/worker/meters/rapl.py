@@ -15,7 +15,7 @@ import os
 import re
 from pathlib import Path
 
-from hwfit.worker.meters import Meter, SensorFault, Unmetered
+from hwfit.worker.meters import Forbidden, Meter, SensorFault, Unmetered
 from hwfit.worker.meters.counter import Counter, CounterMeter
 
 SOURCE = "counter:rapl"
@@ -47,7 +47,7 @@ def meter(_: str) -> Meter:
         except SensorFault as fault:
             if fault.code != "energy_permission":
                 raise Unmetered(str(fault)) from None
-            raise Unmetered(DENIED.format(path=zone / "energy_uj", root=root)) from None
+            raise Forbidden(DENIED.format(path=zone / "energy_uj", root=root)) from None
     return CounterMeter(SOURCE, "package", RESOLUTION_S, counters, {"domains": list(packages)})
 
 
