@@ -59,6 +59,8 @@ OCCASIONAL_COLUMNS = (
     "decode_tokens_per_s",
     "kv_cache_mb",
     "perplexity",
+    "bound",
+    "utilization",
     "break_even_calls",
     "energy_j_per_sample",
     "cost_usd_per_million",
@@ -159,7 +161,7 @@ def page_data(
         "effects": effects.optimization_effects(rows, around.plan, around.inventories, words),
         "effect_columns": effects.table_columns(rows, words),
         "papers": paper_lines(rows, around.artifacts, words),
-        "bounds": roofline_sentences(rows, roofs, around.plan, words),
+        "bounds": roofline_sentences(rows, roofs, words),
         "splits": split_effects(rows, around.plan, words),
         "archive": MEASUREMENTS if MEASUREMENTS in around.downloads else None,
         "words": words.section("browser")

@@ -42,6 +42,8 @@ TAGS = (
     "verdict",
     "reason",
     "flags",
+    "number_format",
+    "bound",
 )
 FAILED_STATUSES = ("oom", "incorrect", "timeout", "crashed")
 NUMBERS = (*METRICS, "pass_s", "artifact_s", "utilization", "cost_usd_per_million", "rounds")

@@ -147,7 +147,8 @@ def best(kernel_of: Callable[[int], Kernel], sizes: Iterable[int], bytes_of: Cal
 def fastest(kernel: Kernel) -> float:
     """The shortest of a few runs in seconds, after one that is not counted: a peak is a best case."""
     kernel()
-    began, times = time.perf_counter(), []
+    began = time.perf_counter()
+    times: list[float] = []
     while len(times) < MOST_REPETITIONS:
         start = time.perf_counter()
         kernel()
