@@ -75,12 +75,20 @@ def test_a_size_that_finds_no_memory_ends_the_growth_and_the_first_one_is_an_err
 
 
 def test_an_emulated_format_has_a_reason_and_took_one_small_product():
-    device = Device({"float32": 2e10, "float16": 1e9, "bfloat16": 4e10})
+    device = Device({"float32": 2e10, "float16": 5e8, "bfloat16": 4e10})
     told = measured(device)
     assert told["peaks"]["matmul_bfloat16_gflops"] > told["peaks"]["matmul_float32_gflops"]
     assert "matmul_float16_gflops" not in told["peaks"]
     assert told["peaks_unread"]["matmul_float16_gflops"].startswith("emulated: ")
     assert [size for name, size in device.sizes if name == "float16"] == [256]
+
+
+def test_a_format_of_which_one_small_product_was_slow_is_not_emulated():
+    peaks.require_units({256: 1e9, 512: 9e10}, {256: 5e10, 512: 6e10})
+    with pytest.raises(Unsupported, match=r"emulated: 2 GFLOP/s at 512 x 512, 3.3% of"):
+        peaks.require_units({256: 1e9, 512: 2e9}, {256: 5e10, 512: 6e10})
+    # Nothing to hold it against.
+    peaks.require_units({256: 1e9}, {})
 
 
 def test_a_format_without_a_kernel_has_the_runtimes_reason_in_one_line():

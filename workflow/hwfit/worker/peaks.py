@@ -23,7 +23,7 @@ SIZES = (256, 512, 1024, 2048, 4096, 8192)
 GAIN = 1.03
 # Nor is a size tried that would make a format take longer than this.
 PATIENCE_S = 2.0
-# Below this share of the fp32 product of the same size, a format is emulated: no peak of the device.
+# Below this share of the fp32 product of the same size, whatever the size, a format is emulated: no peak.
 EMULATED = 0.1
 REPETITIONS, MOST_REPETITIONS = 5, 1000
 # A device that was idle takes a while to raise its clocks.
@@ -63,10 +63,10 @@ def measure(module: Any, accelerator: str, index: int) -> Iterator[dict[str, Any
             lambda size: module.matmul_kernel(accelerator, index, number_format, size, size),
             SIZES,
             lambda size: 2 * size**3,
-            lambda size: full.get(size, 0.0) * EMULATED,
         )
         if number_format == "float32":
             full.update(rates)
+        require_units(rates, full)
         return max(rates.values()) / 1e9
 
     def copying() -> float:
@@ -100,15 +100,9 @@ def measure(module: Any, accelerator: str, index: int) -> Iterator[dict[str, Any
 
 
 def growing(
-    kernel_of: Callable[[int], Kernel],
-    sizes: Iterable[int],
-    work_of: Callable[[int], float],
-    floor_of: Callable[[int], float] = lambda _: 0.0,
+    kernel_of: Callable[[int], Kernel], sizes: Iterable[int], work_of: Callable[[int], float]
 ) -> dict[int, float]:
-    """Work a second of each size that was tried.
-
-    Raises Unsupported where a size does less than its floor: the format is emulated.
-    """
+    """Work a second of each size that was tried."""
     rates: dict[int, float] = {}
     began, failures = time.perf_counter(), 0
     for size in sizes:
@@ -119,17 +113,26 @@ def growing(
                 raise
             break
         rate = work_of(size) / seconds
-        if rate < floor_of(size):
-            share = EMULATED * rate / floor_of(size)
-            raise Unsupported(
-                f"emulated: {rate / 1e9:.3g} GFLOP/s at {size} x {size}, {share:.1%} of the fp32 product"
-            )
         failures = 0 if rate > GAIN * max(rates.values(), default=0.0) else failures + 1
         rates[size] = rate
         # Twice the size is eight times the work.
         if failures == 2 or time.perf_counter() - began + 8 * REPETITIONS * seconds > PATIENCE_S:
             break
     return rates
+
+
+def require_units(rates: dict[int, float], full: dict[int, float]) -> None:
+    """Raises Unsupported where every size does far less than the same size in fp32: the format is emulated.
+
+    One size is not enough: a small product may have waited for a core.
+    """
+    shares = {size: rate / full[size] for size, rate in rates.items() if size in full}
+    if shares and max(shares.values()) < EMULATED:
+        size = max(shares, key=shares.__getitem__)
+        raise Unsupported(
+            f"emulated: {rates[size] / 1e9:.3g} GFLOP/s at {size} x {size}, "
+            f"{shares[size]:.1%} of the fp32 product"
+        )
 
 
 def best(kernel_of: Callable[[int], Kernel], sizes: Iterable[int], bytes_of: Callable[[int], float]) -> float:
