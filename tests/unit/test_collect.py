@@ -150,13 +150,16 @@ def test_a_round_that_cannot_be_trusted_makes_the_row_invalid(records):
 
 def test_figures_that_need_a_peak_or_a_price_are_empty_without_it(records):
     for size in (1, 8):
-        records.write(size, metrics={"flops_per_sample": 1e9})
+        more = {"flops_per_sample": 1e9, "activation_mb_per_sample": 50.0, "model_size_mb": 10.0}
+        records.write(size, metrics=more)
     table = records.table()
     assert list(table.reset_index().columns.sort_values()) == sorted(COLUMNS)
     assert table[["utilization", "cost_usd_per_million", "energy_j_per_sample"]].isna().all(axis=None)
-    table = records.table(peaks={"matmul_float32_gflops": 1000.0}, name="cpu")
+    assert table["bound"].isna().all()
+    table = records.table(peaks={"matmul_float32_gflops": 1000.0, "memory_copy_gb_s": 1000.0}, name="cpu")
     # 1 GFLOP in 10 ms on a device that reaches 1000 GFLOP/s.
     assert table.loc[1, "utilization"] == pytest.approx(0.1)
+    assert table.loc[1, ["number_format", "bound"]].tolist() == ["fp32", "compute"]
 
 
 def test_memory_is_the_largest_of_the_rounds(records):

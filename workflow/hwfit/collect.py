@@ -32,6 +32,7 @@ from hwfit.records import (
     read_profile,
     require_inventory,
 )
+from hwfit.roofline import judge, number_format, roofs_of, work_of
 from hwfit.uncertainty import Estimate, Spread, estimate
 
 CONFIRMATIONS = "results/confirmations"
@@ -274,9 +275,11 @@ def figures_of(
         low, high = (pace / row.estimate.median_ms for pace in row.estimate.interval())
         line["throughput_ci_low_samples_per_s"] = throughput / high
         line["throughput_ci_high_samples_per_s"] = throughput / low
-    peak = inventory.get("peaks", {}).get("matmul_float32_gflops")
-    if peak and line["flops_per_sample"] and throughput:
-        line["utilization"] = line["flops_per_sample"] * throughput / (peak * 1e9)
+    formats = row.first.details.get("operators_by_format") or {}
+    line["number_format"] = number_format(formats, study["optimizations"][cell.optimization]["passes"])
+    judged = judge(work_of(line), line["number_format"], roofs_of(inventory))
+    if judged:
+        line |= {"bound": judged.bound, "utilization": judged.share}
     if price and throughput:
         line["cost_usd_per_million"] = price / 3600 / throughput * 1e6
     return line

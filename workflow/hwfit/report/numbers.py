@@ -25,6 +25,8 @@ TEXT_COLUMNS = (
     "reason",
     "flags",
     "operator_formats",
+    "number_format",
+    "bound",
     "verdict",
     "energy_source",
     "energy_scope",

@@ -135,8 +135,8 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
     )
     derived["quality_limit"] = (100 * drop_limit).where(has_accuracy, 100 * (1 - fidelity_limit))
     derived["accuracy_limit"] = rows["accuracy"] + rows["accuracy_drop"] - drop_limit
-    derived["intensity"] = roofline.intensity(rows).where(derived["drawn"])
-    derived["achieved_gflops"] = roofline.achieved_gflops(rows).where(derived["intensity"].notna())
+    places = roofline.places(rows).where(derived["drawn"])
+    derived[["intensity", "achieved_gflops"]] = places
     derived["standing"] = standing(rows, recommendation)
     derived["effect"] = effect_kind(derived)
     return derived[list(DERIVED)]

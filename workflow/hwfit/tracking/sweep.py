@@ -44,6 +44,8 @@ TAGS = (
     "flags",
     "energy_source",
     "energy_scope",
+    "number_format",
+    "bound",
 )
 FAILED_STATUSES = ("oom", "incorrect", "timeout", "crashed")
 NUMBERS = (*METRICS, "pass_s", "artifact_s", "utilization", "cost_usd_per_million", "rounds")

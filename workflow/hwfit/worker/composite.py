@@ -77,8 +77,10 @@ def unite_inventories(device: str, members: Sequence[Member], files: Sequence[Pa
         f"{runtime} {state['runtime_version']}" for (_, runtime), state in zip(members, taken, strict=True)
     )
     split = {"status": "ok", "reason": "", "runtime_version": " + ".join(versions)}
-    peaks = [inventory["peaks"].get("matmul_float32_gflops") for inventory in inventories]
-    whole = {} if None in peaks else {"matmul_float32_gflops": sum(peaks)}
+    # Their bandwidths are not: members may share a memory.
+    peaks = [inventory["peaks"] for inventory in inventories]
+    names = [name for name in peaks[0] if name.startswith("matmul_") and all(name in each for each in peaks)]
+    whole = {name: sum(each[name] for each in peaks) for name in names}
     return united | {"runtimes": {SPLIT: split}, "peaks": whole}
 
 
