@@ -248,7 +248,13 @@ def test_confirming_rounds_that_nobody_names_leave_the_first_look_to_speak(recor
 
 @pytest.mark.parametrize(
     "wrong",
-    [[], {"runtimes": True}, {"runtimes": {"torch": {"reference_ms": [0.0]}}}, {"peaks": {"x": "y"}}],
+    [
+        [],
+        {"runtimes": True},
+        {"runtimes": {"torch": {"reference_ms": [0.0]}}},
+        {"peaks": {"x": "y"}},
+        {"sensors_unread": ["rapl"]},
+    ],
 )
 def test_an_edited_inventory_is_a_device_without_one(records, wrong):
     records.write()

@@ -39,7 +39,7 @@ def test_a_command_that_prints_watts_is_a_meter(command):
     assert reading.energy_j == pytest.approx(48.5 * reading.seconds)
     assert reading.flags == ()
     assert reading.seconds >= SECONDS
-    assert reading.details["command"] == command
+    assert "command" not in reading.details, "a command may hold a password"
     assert reading.details["samples"] >= 5
 
 

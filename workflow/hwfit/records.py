@@ -292,6 +292,9 @@ def require_inventory(data: Any) -> None:
     for name, kind in [(each, Mapping) for each in mappings] + [(each, list) for each in lists]:
         if not isinstance(data.get(name, [] if kind is list else {}), kind):
             raise RecordError(f"{name} is {data[name]!r}")
+    for absence in data.get("sensors_unread", []):
+        if not isinstance(absence, Mapping) or not {"source", "reason"} <= absence.keys():
+            raise RecordError(f"sensors_unread holds {absence!r}, not a source with its reason")
     require_number(data.get("memory_mb"), "memory_mb")
     for name, value in data.get("peaks", {}).items():
         require_number(value, f"peaks.{name}")

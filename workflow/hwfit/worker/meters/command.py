@@ -34,8 +34,8 @@ class CommandMeter(SampledMeter):
     def __init__(self, command: Command) -> None:
         most_gap_s = max(LEAST_GAP_S, GAP_INTERVALS * command.interval_s)
         demands = Demands(2 * LEAST_SAMPLES * command.interval_s, most_gap_s)
-        details = {"command": command.argv_or_shell}
-        super().__init__("sampled:command", command.scope, command.interval_s, demands, details)
+        # The command itself is no detail of a reading: a record is passed on, and it may hold a password.
+        super().__init__("sampled:command", command.scope, command.interval_s, demands)
         self.command = command.argv_or_shell
         self.process: subprocess.Popen[str] | None = None
 
