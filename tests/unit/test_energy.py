@@ -1,5 +1,6 @@
 """The energy pass: what it adds to a row, and that nothing of it touches the latency."""
 
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,8 @@ import pytest
 from test_profile import measure
 
 from hwfit.records import TRUST_BREAKING_FLAGS, Flag, write_json
-from hwfit.worker import energy
+from hwfit.report.language import LANGUAGES, Language
+from hwfit.worker import energy, meters
 from hwfit.worker.energy import EnergyPass, energy_figures
 from hwfit.worker.meters import Reading
 from jobs import LinearSession, make_job
@@ -277,3 +279,17 @@ class TestWhatStaysTrue:
             for asked in (self.OWN, self.NONE, self.WALL)
         }
         assert len(protocols) == 1
+
+
+def test_every_reason_is_explained_in_the_docs_and_in_each_language_of_the_report():
+    """Codes of the pass itself; `tests/unit/test_meters.py` looks after those of the meters in the docs."""
+    root = Path(__file__).parents[2]
+    sources = [Path(energy.__file__), *Path(meters.__file__).parent.glob("*.py")]
+    code = "".join(path.read_text() for path in sources)
+    told = set(re.findall(r'(?:Flag|Fault)\(\s*"(energy_[a-z_]+)"', code))
+    assert {"energy_failed", "energy_frozen", "energy_no_idle", "energy_permission"} <= told
+    page = (root / "docs" / "energy.md").read_text()
+    assert [name for name in sorted(told) if f"`{name}`" not in page] == []
+    for language in LANGUAGES:
+        flags = Language(language).section("flags")
+        assert [name for name in sorted(told) if name not in flags] == []

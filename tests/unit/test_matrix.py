@@ -269,4 +269,4 @@ def test_a_job_says_how_energy_is_metered():
     asked = {"seconds": 20, "command": "read-meter", "scope": "node", "interval_s": 1.0}
     assert plan.job(plan.cells[0], 0)["energy"] == asked
     plain = make_plan()
-    assert plain.job(plain.cells[0], 0)["energy"] == {"seconds": 10}
+    assert plain.job(plain.cells[0], 0)["energy"] == {"seconds": 5}

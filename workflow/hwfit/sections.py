@@ -337,7 +337,7 @@ class Measurement(Section):
         default=60, description="most time of arrivals at one rate in the scenario server, s"
     )
     energy_seconds: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
-        default=10,
+        default=5,
         description="how long the calls of a batch size are made again under a power meter, s; longer where "
         "the meter needs it; 0: energy is not measured. Nothing is done on a device without a meter",
     )
