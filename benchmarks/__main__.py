@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 from scipy.stats import beta
 
+from benchmarks import memory as memory_prediction
 from benchmarks import tracking as tracking_rate
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
 from hwfit.catalog import generation_scenario
@@ -369,6 +370,11 @@ def tracking(project: Project) -> dict[str, Any]:
     return tracking_rate.measure(project.directory)
 
 
+def memory(project: Project) -> dict[str, Any]:
+    """(j) Peak memory predicted from a model's card and its runtime's inventory, beside the measured one."""
+    return memory_prediction.measure(project)
+
+
 def deep_compression(project: Project) -> dict[str, Any]:
     """(i) Deep Compression of the paper's networks on MNIST, beside the paper's figures."""
     found: dict[str, Any] = project.script("deep_compression.py", str(project.directory / "deep-compression"))
@@ -385,6 +391,7 @@ BENCHMARKS = {
     "generation": generation,
     "repeat": repeat,
     "aa": aa,
+    "memory": memory,
     "deep-compression": deep_compression,
     "tracking": tracking,
 }

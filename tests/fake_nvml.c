@@ -116,13 +116,16 @@ int nvmlDeviceGetViolationStatus(void *device, unsigned policy, violation_t *fou
     return long_number(policy == 0 ? "power_violation" : "thermal_violation", &found->violation);
 }
 
+/* Processes are written pid or pid:bytes. */
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, process_t *processes) {
     char values[4096], *rest = values, *end;
     unsigned room = *count, seen = 0;
     int status = look_up("processes", values, sizeof values);
     if (status) return status;
-    for (unsigned long pid = strtoul(rest, &end, 10); end != rest; pid = strtoul(rest = end, &end, 10), seen++)
-        if (processes && seen < room) processes[seen] = (process_t){(unsigned)pid, 1 << 20, 0, 0};
+    for (unsigned long pid = strtoul(rest, &end, 10); end != rest; pid = strtoul(rest = end, &end, 10), seen++) {
+        unsigned long long memory = *end == ':' ? strtoull(end + 1, &end, 10) : 1 << 20;
+        if (processes && seen < room) processes[seen] = (process_t){(unsigned)pid, memory, 0, 0};
+    }
     *count = seen;
     return seen > room ? INSUFFICIENT_SIZE : SUCCESS;
 }

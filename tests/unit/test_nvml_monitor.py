@@ -12,6 +12,7 @@ from hwfit.records import DISTURBANCE_FLAGS, TRUST_BREAKING_FLAGS
 from hwfit.worker import nvml_monitor
 from hwfit.worker.conditions import Conditions
 from hwfit.worker.gpu_processes import foreign_load, foreign_processes
+from hwfit.worker.memory import driver_share
 from hwfit.worker.nvml_monitor import NvmlMonitor
 
 OWN = os.getpid()
@@ -184,3 +185,24 @@ def test_whose_processes():
     assert foreign_processes([OWN, OWN]) == 0
     assert foreign_load([], OWN) is None
     assert foreign_load([(OWN, 0.1), (7, 0.8)], OWN) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    ("processes", "expected"),
+    [
+        ([f"{OWN}:3000000", "7:5000000"], 3e6),
+        # In a container this process has another number: alone it is known all the same.
+        (["7:5000000"], 5e6),
+        (["7:5000000", "8:6000000"], None),
+        ([f"{OWN}:{2**64 - 1}"], None),
+        ([], None),
+        ("!3", None),
+    ],
+)
+def test_the_drivers_share_of_a_process_is_told_where_it_can_be_known(gpu, processes, expected):
+    gpu.says(processes=processes)
+    assert driver_share(f"cuda:{fake_nvml.UUID}", OWN) == expected
+
+
+def test_a_device_of_another_maker_has_no_share_by_nvml(gpu):
+    assert driver_share("cpu:some", OWN) is None

@@ -245,6 +245,7 @@ def figures_of(
 ) -> dict[str, Any]:
     """One line of the table; `price` is the device's in US dollars an hour."""
     cell = row.cell
+    told = [] if row.first is None else [row.first]
     line: dict[str, Any] = dict.fromkeys(COLUMNS)
     line |= {name: getattr(cell, name) for name in Cell.__dataclass_fields__}
     line |= {
@@ -255,9 +256,11 @@ def figures_of(
         "status": row.status,
         "reason": row.reason,
         "valid": row.valid,
-        "flags": codes(flag for profile in row.rounds for flag in profile.flags),
+        "flags": codes(flag for profile in row.rounds or told for flag in profile.flags),
         "rounds": len(row.rounds),
     }
+    if row.first is not None:
+        line["predicted_memory_mb"] = row.first.metrics.get("predicted_memory_mb")
     if row.status != "ok" or row.first is None:
         return line
     line |= {name: row.first.metrics.get(name) for name in METRICS}

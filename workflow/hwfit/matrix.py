@@ -318,6 +318,7 @@ class Plan:
             "weights_directory": self.weights_directory(cell),
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
+            "inventory_file": inventory_file(cell.device),
         } | ({"limits_ms": self.latency_limits()[cell.model]} if is_server else {})
 
     def place_of(self, cell: Cell) -> dict[str, Any]:

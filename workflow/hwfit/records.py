@@ -82,7 +82,13 @@ COLUMNS: dict[str, str] = {
     "samples": "timed calls; server: requests at that rate",
     "measured_s": "time spent in timed calls",
     "wall_s": "everything this row cost, after the model was loaded",
-    "peak_memory_mb": "of the process on cpu, of the device elsewhere; counter reset for each batch size",
+    "peak_memory_mb": "of the process on cpu (PSS), of the device elsewhere; reset for each batch size",
+    "predicted_memory_mb": "the same, predicted before the measurement from the model's card",
+    "framework_memory_mb": "of the peak on cpu, what the process took before it had a model",
+    "working_memory_mb": "of the peak, neither framework nor weights: activations, workspace, other copies",
+    "peak_reserved_mb": "what the runtime's allocator held at most on the device; empty: not told",
+    "process_device_mb": "of the device's memory, this process's share as the driver tells",
+    "host_peak_memory_mb": "peak of the process on the host (PSS), for accelerators too",
     "kv_cache_mb": "keys and values that the session keeps for the batch",
     "model_size_mb": "weights as the session holds them",
     "file_size_mb": "checkpoint on disk, before session passes",
@@ -305,6 +311,11 @@ def require_inventory(data: Any) -> None:
     for runtime, taken in data.get("runtimes", {}).items():
         if not isinstance(taken, Mapping) or not isinstance(taken.get("reference_ms", []), list):
             raise RecordError(f"runtimes.{runtime} is {taken!r}")
+        memory = taken.get("memory", {})
+        if not isinstance(memory, Mapping):
+            raise RecordError(f"runtimes.{runtime}.memory is {memory!r}")
+        for name, value in memory.items():
+            require_number(value, f"runtimes.{runtime}.memory.{name}")
         for value in taken.get("reference_ms", []):
             require_number(value, f"runtimes.{runtime}.reference_ms")
             if not value:

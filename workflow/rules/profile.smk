@@ -11,6 +11,8 @@ for device, runtime in plan.targets:
             f"profile_{matrix.rule_name(device)}_{runtime}"
         input:
             probe=matrix.probe_file(device),
+            # Only to be there: what it says of memory beforehand is no part of a measurement.
+            inventory=ancient(matrix.inventory_file(device)),
             environments=plan.environment_files(device, runtime),
             model="results/models/{model}/card.json",
             weights=plan.weights_cards(device, runtime),

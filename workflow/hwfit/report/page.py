@@ -23,6 +23,7 @@ from hwfit.report.answers import limits_for
 from hwfit.report.bounds import roofline_sentences
 from hwfit.report.goals import goal
 from hwfit.report.language import Language
+from hwfit.report.memory import memory_section
 from hwfit.report.numbers import number
 from hwfit.report.papers import Artifacts, paper_lines
 from hwfit.report.sets import set_cards
@@ -117,6 +118,7 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
             if column != "scenario" or rows["scenario"].nunique() > 1
         },
         coverage=findings.coverage(rows, words) if len(rows) else None,
+        memory=memory_section(rows, words) if len(rows) else None,
         validity=findings.validity(rows, words),
         devices=findings.environment(around.inventories, words),
         energy_notes=energy.notes(rows, around.absences, is_energy_wanted(around.plan), words),

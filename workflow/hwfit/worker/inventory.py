@@ -8,7 +8,6 @@ import json
 import math
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.catalog import weights_file
 from hwfit.records import read_json
 from hwfit.worker import peaks, sampling
 from hwfit.worker.conditions import run_for
 from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.meters import find
+from hwfit.worker.reference_memory import ReferenceProcess, memory_of_activations, memory_of_weights
+from hwfit.worker.reference_model import inputs_of, open_reference
 from hwfit.worker.supervisor import environment_without_thread_counts
 
 PEAKS_LIMIT_S = 300
@@ -42,9 +42,10 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
     Returns
     -------
     the probe's findings, with "device", "sensors", "sensors_unread" and "runtimes": for each its
-    "status", "reason", "runtime_version", what `hwfit.worker.peaks` measured, and "reference_ms", the
-    median time of the reference model in each of some fresh processes; "peaks" beside them holds the
-    largest of each over the runtimes, "peak_runtimes" whose it is
+    "status", "reason", "runtime_version", what `hwfit.worker.peaks` measured, "reference_ms", the
+    median time of the reference model in each of some fresh processes, and "memory", what
+    `hwfit.worker.reference_memory` finds; "peaks" beside them holds the largest of each over the runtimes,
+    "peak_runtimes" whose it is
     """
     probe = read_json(probe_file)
     found = probe | {"device": device, "runtimes": {}, "peaks": {}, "peak_runtimes": {}}
@@ -60,6 +61,7 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
             for runtime, taken in working.items():
                 again = ask_runtime(runtime, read_json(environments[runtime]), probe, "--reference-only")
                 taken["reference_ms"] += again.get("reference_ms", [])
+                taken["memory"] = again.get("memory", {}) | taken["memory"]
     for runtime, taken in found["runtimes"].items():
         found["last_cache_mb"] = found.get("last_cache_mb") or taken.get("last_cache_mb")
         for name, value in taken.get("peaks", {}).items():
@@ -76,6 +78,7 @@ def ask_runtime(
         return {"status": "unavailable", "reason": environment["reason"]}
     command = [environment["python"], "-m", "hwfit.worker", "peaks", "--runtime", runtime]
     command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"]), *options]
+    command += ["--identity", probe.get("identity") or ""]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
     cores = probe.get("pinned_cores")
     if cores:
@@ -112,9 +115,16 @@ def last_told(output: str) -> dict[str, Any] | None:
 
 
 def measure_peaks(
-    runtime: str, accelerator: str, index: int, reference_only: bool = False, threads: int | None = None
+    runtime: str,
+    accelerator: str,
+    index: int,
+    reference_only: bool = False,
+    threads: int | None = None,
+    identity: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """In a runtime's own Python: what it is, the time of the reference model, its peaks; again after each."""
+    """In a runtime's own Python: what it is, the time of the reference model, the memory it takes, its peaks;
+    again after each.
+    """
     from hwfit.worker import runtimes
     from hwfit.worker.errors import Unsupported
 
@@ -126,6 +136,9 @@ def measure_peaks(
         return
     found = {"status": "ok", "reason": ""} | described
     found["reference_ms"] = [reference_model_ms(runtime, module, accelerator, index, threads)]
+    process = ReferenceProcess(runtime, module, accelerator, index, identity, threads)
+    found["memory"] = memory_of_weights(process) if reference_only else memory_of_activations(process)
+    del process
     yield found
     if not reference_only:
         for measured in peaks.measure(module, accelerator, index):
@@ -136,41 +149,10 @@ def reference_model_ms(
     name: str, module: Any, accelerator: str, index: int, threads: int | None = None
 ) -> float:
     """The median time of the zoo's `mlp` with weights from a seed, by the runtime's own session, in ms."""
-    from hwfit.worker.runtimes import Request
-    from hwfit.worker.zoo import layers, mlp
-
-    generator = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
-    for layer in mlp.LAYERS:
-        if isinstance(layer, layers.Dense):
-            shape = (layer.outputs, layer.inputs)
-            weight = generator.standard_normal(shape, np.float32) / np.sqrt(np.float32(layer.inputs))
-            arrays |= {
-                f"{layer.name}.weight": weight,
-                f"{layer.name}.bias": np.zeros(layer.outputs, np.float32),
-            }
-    with tempfile.TemporaryDirectory() as directory:
-        weights = Path(directory) / weights_file(name)
-        write_weights(arrays, weights)
-        card = {"inputs": [{"name": "x", "dtype": "float32", "shape": list(mlp.INPUT_SHAPE)}]}
-        request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index, threads=threads)
-        session = module.open_session(request)
-        batch = generator.standard_normal((REFERENCE_BATCH, *mlp.INPUT_SHAPE), np.float32)
-        placed = session.place({"x": batch})
-        sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
-        return 1e3 * float(np.median(run_for(lambda: session.run(placed), REFERENCE_SECONDS)))
-
-
-def write_weights(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Write the reference model's weights as its runtime reads them."""
-    if path.suffix == ".onnx":
-        from hwfit.worker.onnx_graphs import perceptron
-
-        path.write_bytes(perceptron(arrays))
-    else:
-        from safetensors.numpy import save_file
-
-        save_file(arrays, path)
+    session = open_reference("mlp", name, module, accelerator, index, threads)
+    placed = session.place(inputs_of("mlp", REFERENCE_BATCH))
+    sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
+    return 1e3 * float(np.median(run_for(lambda: session.run(placed), REFERENCE_SECONDS)))
 
 
 def power_sensors(identity: str | None) -> dict[str, list[Any]]:

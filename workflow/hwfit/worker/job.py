@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwfit import memory_prediction
 from hwfit.catalog import PASSES, generation_lengths
 from hwfit.records import (
     Cell,
+    Flag,
     Profile,
     RecordError,
     file_sha256,
@@ -21,15 +23,18 @@ from hwfit.records import (
     profile_path,
     read_json,
     read_profile,
+    require_inventory,
     weights_path,
 )
 from hwfit.worker.errors import Incorrect
 from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 # The fingerprint of a job that asks for no energy: to it, a profile that has some is as good.
 NO_ENERGY = "none"
+# What a runtime loads may be several files, if its name ends so.
+SPLIT_FORMATS = (".onnx", ".xml")
 # What of a composite's members, beside their environments, is part of where it was measured.
 MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 
@@ -71,6 +76,7 @@ class Job:
     cores: tuple[int, ...] = ()
     members: tuple[Mapping[str, Any], ...] = ()
     energy: Mapping[str, Any] = field(default_factory=dict)
+    inventory_file: Path | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Job:
@@ -83,6 +89,7 @@ class Job:
             | {name: tuple(data.get(name) or ()) for name in ("passes", "cores", "members")}
             | {"batch_sizes": tuple(sorted(data["batch_sizes"]))}
             | {name: Path(data[name]) for name in paths}
+            | {"inventory_file": Path(data["inventory_file"]) if data.get("inventory_file") else None}
         )
 
     @property
@@ -130,13 +137,53 @@ class Job:
         """Tokens of a prompt and of what is written to it; None where the model is no language model."""
         return generation_lengths(self.cell.scenario)
 
+    @property
+    def inventory(self) -> Mapping[str, Any]:
+        """What the device's inventory found; nothing where there is none that can be read."""
+        try:
+            found = read_json(self.inventory_file) if self.inventory_file else {}
+            require_inventory(found)
+        except RecordError:
+            return {}
+        return found
+
+    def predicted_memory_mb(self, batch_size: int) -> float | None:
+        """The peak that a batch size will have; None where that cannot be told, and of composites."""
+        files = self.stored_files if self.weights_files[0].suffix in SPLIT_FORMATS else self.weights_files
+        if self.members or not all(path.exists() for path in files):
+            return None
+        return memory_prediction.predicted_memory_mb(
+            read_card(self.model_directory) | known_activations(read_card(self.weights_directory)),
+            self.inventory.get("runtimes", {}).get(self.cell.runtime, {}).get("memory"),
+            sum(path.stat().st_size for path in files),
+            self.passes,
+            batch_size,
+            self.lengths,
+        )
+
+    def memory_shortage(self, batch_size: int) -> str | None:
+        """What a batch size is predicted to take, where that is more than there is; else None."""
+        needed = self.predicted_memory_mb(batch_size)
+        memory = self.inventory.get("runtimes", {}).get(self.cell.runtime, {}).get("memory") or {}
+        if needed is not None:
+            needed += memory.get("context_mb") or 0.0
+        device_mb = self.inventory.get("memory_mb")
+        limit = memory_prediction.memory_limit_mb(self.accelerator, self.memory_limit_mb, device_mb)
+        return memory_prediction.shortage(needed, limit)
+
     def path(self, batch_size: int) -> Path:
         """Where the profile of a batch size lies."""
         return profile_path(self.profiles, self.cell, self.round, batch_size)
 
     def profile(self, batch_size: int, status: str, reason: str = "", **more: Any) -> Profile:
-        """A profile of this job, with its fingerprints."""
+        """A profile of this job, with its fingerprints, and what was said of its memory beforehand."""
         cell = self.cell
+        predicted, short = self.predicted_memory_mb(batch_size), self.memory_shortage(batch_size)
+        more["metrics"] = {"predicted_memory_mb": predicted} | more.get("metrics", {})
+        if short:
+            more["flags"] = [*more.get("flags", []), Flag("memory_short", short, predicted)]
+        if status == "oom" and predicted is not None:
+            reason += f" ({short or f'predicted to take {predicted:,.0f} MB of memory'})"
         return Profile(
             cell.model,
             cell.device,
@@ -221,6 +268,12 @@ class Job:
         if wanted.get("energy") == NO_ENERGY:
             found = found | {"energy": NO_ENERGY}
         return profile if found == wanted else None
+
+
+def known_activations(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What an artifact's card knows of activations, where passes have changed them."""
+    name = "peak_activation_bytes_per_sample"
+    return {name: card[name]} if card.get(name) is not None else {}
 
 
 def require_intact(directory: Path) -> None:

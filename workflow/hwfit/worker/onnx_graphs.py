@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from hwfit.worker.zoo import layers
 
 # Read by every runtime release of the last years.
 OPSET = 17
@@ -39,19 +41,31 @@ def doubling(length: int) -> bytes:
     return model([helper.make_node("Add", ["x", "x"], ["output"])], {"x": (length,)}, (length,))
 
 
-def perceptron(weights: Mapping[str, np.ndarray]) -> bytes:
-    """Dense layers `fc1`, `fc2`, … with ReLU between them, for batches of any size; weights as torch's."""
-    names = sorted({name.rpartition(".")[0] for name in weights})
-    nodes, value = [], "x"
-    for name in names:
-        is_last = name == names[-1]
-        output = "output" if is_last else name
-        nodes.append(helper.make_node("Gemm", [value, f"{name}.weight", f"{name}.bias"], [output], transB=1))
-        if not is_last:
-            nodes.append(helper.make_node("Relu", [name], [f"{name}.relu"]))
-        value = f"{name}.relu"
-    first, last = weights[f"{names[0]}.weight"], weights[f"{names[-1]}.weight"]
-    return model(nodes, {"x": ("batch", first.shape[1])}, ("batch", len(last)), weights)
+def sequence(network: Sequence[layers.Layer], weights: Mapping[str, np.ndarray]) -> bytes:
+    """Dense layers or convolutions with ReLU between them, for batches of any size; weights as torch's."""
+    nodes: list[Any] = []
+    value = "x"
+    for number, layer in enumerate(network):
+        name = layers.name_of(layer, number)
+        output = "output" if number == len(network) - 1 else f"{name}.output"
+        match layer:
+            case layers.Dense():
+                of = [value, f"{name}.weight", f"{name}.bias"]
+                nodes.append(helper.make_node("Gemm", of, [output], transB=1))
+            case layers.Convolution():
+                of = [value, f"{name}.weight", f"{name}.bias"]
+                pads = [layer.padding] * 4
+                strides = [layer.stride] * 2
+                nodes.append(helper.make_node("Conv", of, [output], pads=pads, strides=strides))
+            case layers.ReLU():
+                nodes.append(helper.make_node("Relu", [value], [output]))
+            case _:
+                raise ValueError(f"no node is made of {layer}")
+        value = output
+    weighted = [layer for layer in network if isinstance(layer, layers.Dense | layers.Convolution)]
+    first, last = weighted[0], weighted[-1]
+    axes = ("height", "width") if isinstance(first, layers.Convolution) else ()
+    return model(nodes, {"x": ("batch", first.inputs, *axes)}, ("batch", last.outputs, *axes), weights)
 
 
 def model(

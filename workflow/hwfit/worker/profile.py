@@ -31,6 +31,7 @@ from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.generation.evaluation import LanguageEvaluation
 from hwfit.worker.generation.text import TextSet
 from hwfit.worker.job import Job, read_card, require_intact
+from hwfit.worker.memory import session_memory
 from hwfit.worker.scenarios import Scenario, Series
 from hwfit.worker.supervisor import is_out_of_memory, now
 
@@ -85,6 +86,7 @@ class Bench:
         runtime = runtimes.load(job.cell.runtime)
         described = runtime.describe(job.accelerator, job.index)
         imported = time.perf_counter()
+        self.framework_bytes = host.process_memory().now_bytes
         self.session = runtime.open_session(
             runtimes.Request(
                 source=job.source,
@@ -156,9 +158,9 @@ class Bench:
         steady_after, is_steady = scenario.warm_up(WARM_UP_SECONDS, earlier)
         attempts = self.attempt_until_undisturbed(scenario)
         attempt = attempts[-1]
-        peak_bytes = session.peak_memory_bytes()
-        if peak_bytes is None:
-            peak_bytes = host.process_peak_bytes()
+        memory = session_memory(
+            session, job.accelerator, self.context["device"]["identity"], self.framework_bytes
+        )
         series = attempt.series
         self.require_no_memory_of_inputs(batch_size, placed, series.call_s)
 
@@ -189,7 +191,7 @@ class Bench:
             "measured_s": series.measured_s,
             "first_call_ms": first_call_s * 1e3,
             "load_s": self.load_s,
-            "peak_memory_mb": peak_bytes / 1e6,
+            **memory.metrics(self.model_size_bytes),
             "model_size_mb": self.model_size_bytes / 1e6,
             "file_size_mb": file_size_mb(job.stored_files),
             "parameters": weights.get("parameters", self.card.get("parameters")),
@@ -215,6 +217,7 @@ class Bench:
                 "pass_facts": session.pass_facts,
                 "artifact_steps": weights.get("steps", []),
                 "samples_file": samples_path.name,
+                "memory_measure": memory.measure,
                 "conditions": attempt.conditions.figures(),
                 "attempts": [a.summary() for a in attempts],
                 "energy": energy.details,

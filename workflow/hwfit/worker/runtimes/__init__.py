@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hwfit.worker.passes import threads
+
+if TYPE_CHECKING:
+    from hwfit.worker.memory import SessionMemory
 
 Batch = Mapping[str, np.ndarray]
 
@@ -155,8 +158,16 @@ class Session(ABC):
         """Set the device's peak-memory counter to what is in use now (accelerators only)."""
 
     def peak_memory_bytes(self) -> int | None:
-        """Peak device memory since the reset; None where the process's own peak is the measure."""
+        """Peak device memory since the reset; None on a CPU, and where the runtime does not count."""
         return None
+
+    def peak_reserved_bytes(self) -> int | None:
+        """What the runtime's allocator held of the device at most since the reset; None where not told."""
+        return None
+
+    def members_memory(self) -> list[SessionMemory]:
+        """What the processes that compute for this one took since the reset."""
+        return []
 
 
 def load(name: str) -> ModuleType:

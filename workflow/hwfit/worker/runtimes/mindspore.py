@@ -102,6 +102,9 @@ class MindSporeSession(Session):
     def peak_memory_bytes(self) -> int | None:
         return None if self.accelerator == "cpu" else ms.runtime.max_memory_allocated()
 
+    def peak_reserved_bytes(self) -> int | None:
+        return None if self.accelerator == "cpu" else ms.runtime.max_memory_reserved()
+
 
 def open_session(request: Request) -> MindSporeSession:
     """Build the cell from the checkpoint on the device."""

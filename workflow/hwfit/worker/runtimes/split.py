@@ -17,10 +17,11 @@ import numpy as np
 
 import hwfit
 from hwfit.catalog import COMPOSITE
-from hwfit.worker import conditions, exchange, host
+from hwfit.worker import conditions, exchange
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.exchange import Message
 from hwfit.worker.member_process import MemberProcess
+from hwfit.worker.memory import SessionMemory
 from hwfit.worker.runtimes import Batch, Placement, Request, Session
 from hwfit.worker.share_trial import Trial
 
@@ -190,9 +191,8 @@ class SplitSession(Session):
     def reset_peak_memory(self) -> None:
         self.ask_all(exchange.RESET)
 
-    def peak_memory_bytes(self) -> int:
-        # This process holds the batches on their way.
-        return int(sum(self.told("peak_bytes").values()) + host.process_peak_bytes())
+    def members_memory(self) -> list[SessionMemory]:
+        return [SessionMemory(**told) for told in self.told("memory").values()]
 
 
 def flat(told: Mapping[str, Mapping[str, int]]) -> dict[str, int]:

@@ -119,6 +119,9 @@ class TorchSession(Session):
     def peak_memory_bytes(self) -> int | None:
         return backend(self.device).max_memory_allocated() if self.device.type in COUNTS_MEMORY else None
 
+    def peak_reserved_bytes(self) -> int | None:
+        return backend(self.device).max_memory_reserved() if self.device.type in COUNTS_MEMORY else None
+
 
 def open_session(request: Request) -> TorchSession:
     """Load the checkpoint, apply the passes, move to the device."""
