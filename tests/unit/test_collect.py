@@ -306,6 +306,11 @@ def test_rounds_that_were_metered_in_different_ways_have_no_common_energy(record
 def test_a_retry_meters_again_what_has_a_reason_to_have_no_energy(tmp_path):
     records = Records(tmp_path)
     doubted = records.write(1, flags=[Flag("energy_permission", "may be read by root alone")])
-    kept = records.write(8, flags=[Flag("p99_unproven", "too few")])
+    busy = {"flags": [Flag("energy_foreign_load", "others used 20%")], **metered(1.0)}
+    kept = [
+        records.write(8, **busy),
+        records.write(8, round=1, flags=[Flag("energy_no_rate", "no rate holds")]),
+        records.write(8, round=2, flags=[Flag("p99_unproven", "too few")]),
+    ]
     assert doubted in forget_transient(tmp_path)
-    assert kept.exists()
+    assert all(path.exists() for path in kept)

@@ -193,6 +193,15 @@ def test_work_goes_on_as_far_as_the_supervisor_can_tell(tmp_path, package):
     assert np.diff(said).max() < 0.4
 
 
+def test_requests_that_come_early_do_not_end_the_pass(tmp_path, package):
+    """Of random arrivals as many as are due in a second may have come in half of one."""
+    job = make_job(tmp_path, energy={"seconds": 1.0})
+    early = SimpleNamespace(repeat=lambda _, s: time.sleep(s / 2 + 0.01) or 10)
+    found = EnergyPass(job, CPU["identity"], (), lambda: None).measure(early, SimpleNamespace(throughput=1.0))
+    assert found.details["seconds"] >= 1
+    assert found.details["samples"] > 20
+
+
 def reading(energy_j=100.0, seconds=10.0, flags=()):
     return Reading("counter:nvml", "board", energy_j, seconds, tuple(flags))
 

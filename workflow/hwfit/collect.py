@@ -387,6 +387,11 @@ def is_transient(path: Path) -> bool:
     python = record.get("python")
     if python and not Path(python).exists():
         return True
-    # A sensor may have been mended, or its permission given.
-    codes = [flag.get("code") for flag in record.get("flags") or [] if isinstance(flag, Mapping)]
-    return record.get("valid") is False or any(str(code).startswith("energy_") for code in codes)
+    return record.get("valid") is False or lacks_energy(record)
+
+
+def lacks_energy(record: Mapping[str, Any]) -> bool:
+    """Whether a record has no energy for a reason that may be gone: a sensor was mended, or made readable."""
+    flags = [flag.get("code") for flag in record.get("flags") or [] if isinstance(flag, Mapping)]
+    doubts = {code for code in flags if str(code).startswith("energy_")} - {"energy_no_rate"}
+    return bool(doubts) and (record.get("metrics") or {}).get("energy_j_per_sample") is None

@@ -42,6 +42,7 @@ COLUMNS = (
     "metrics.`peak_memory_mb`",
     "metrics.`cost_usd_per_million`",
     "metrics.`energy_j_per_sample`",
+    "tags.`energy_scope`",
     "tags.`reason`",
     "tags.`scenario`",
     "tags.`chosen`",

@@ -10,9 +10,8 @@ then empty, and a flag whose code begins with `energy_` says why.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -80,9 +79,8 @@ class EnergyPass:
         self.alive()
         time.sleep(LEAD_SECONDS)
         with self.meter:
-            for seconds in self.slices(max(IDLE_SHARE * self.seconds, self.meter.resolution_s)):
-                time.sleep(seconds)
-                self.alive()
+            for left_s in self.time_left(max(IDLE_SHARE * self.seconds, self.meter.resolution_s)):
+                time.sleep(left_s)
         return self.meter.reading()
 
     def measure(self, scenario: Scenario, series: Series) -> Energy:
@@ -104,10 +102,15 @@ class EnergyPass:
             found.details["absences"] = self.absences
         return found
 
-    def slices(self, seconds: float) -> list[float]:
-        """A time in parts, short enough that the supervisor hears between them that work goes on."""
-        count = math.ceil(2 * seconds / self.job.measurement["timeout_seconds"])
-        return [seconds / count] * count
+    def time_left(self, seconds: float) -> Iterator[float]:
+        """The seconds that are left of a time, again and again until it is over; in parts so short that the
+        supervisor hears between them that work goes on.
+        """
+        longest_s = self.job.measurement["timeout_seconds"] / 2
+        end = time.perf_counter() + seconds
+        while (left_s := end - time.perf_counter()) > 0:
+            yield min(left_s, longest_s)
+            self.alive()
 
     def metered(self, meter: Meter, scenario: Scenario, series: Series) -> Energy:
         """The figures of one pass."""
@@ -120,9 +123,9 @@ class EnergyPass:
         self.alive()
         samples = 0
         with LoadMonitor(self.processes) as load, meter:
-            for seconds in self.slices(max(self.seconds, meter.resolution_s)):
-                samples += scenario.repeat(series, seconds)
-                self.alive()
+            # Requests at random may all have come before the time is over.
+            for left_s in self.time_left(max(self.seconds, meter.resolution_s)):
+                samples += scenario.repeat(series, left_s)
         reading = meter.reading()
         figures, flags = energy_figures(reading, self.idle, samples, self.job.lengths)
         if load.foreign + load.stolen > FOREIGN_LOAD_LIMIT:
