@@ -285,3 +285,9 @@ def test_the_inventory_measures_peaks_and_a_reference_model(python_of, runtime):
         (milliseconds,) = taken["reference_ms"]
         assert 32e6 / (milliseconds / 1e3) < 1.5 * whole["peaks"]["matmul_float32_gflops"] * 1e9
     assert "peaks" not in reference
+    # Of activations a runtime may need fewer bytes than torch holds, never none; of weights one copy or more.
+    memory = whole["memory"] | reference["memory"]
+    assert 0.3 < memory["activation_copies"] < 6
+    assert 0.9 < memory["weight_copies"] + memory["loading_copies"] / 4 < 4
+    assert 20 < memory["base_mb"] < memory["process_mb"]
+    assert memory["context_mb"] is None
