@@ -290,6 +290,12 @@ def test_the_inventory_measures_peaks_and_a_reference_model(python_of, runtime):
     formats = [f"matmul_{name}_gflops" for name in ("float32", "bfloat16", "float16", "int8")]
     told = [*whole["peaks"], *whole["peaks_unread"]]
     assert sorted(told) == sorted([*formats, "memory_copy_gb_s", "memory_read_gb_s"])
+    # Of activations a runtime may need fewer bytes than torch holds, never none; of weights one copy or more.
+    memory = whole["memory"] | reference["memory"]
+    assert 0.3 < memory["activation_copies"] < 6
+    assert 0.9 < memory["weight_copies"] + memory["loading_copies"] / 4 < 4
+    assert 20 < memory["base_mb"] < memory["process_mb"]
+    assert memory["context_mb"] is None
 
 
 KERNELS = """

@@ -53,6 +53,15 @@ AVERAGED = (
 )
 # What numpy raises for a file of arrays that is missing, cut short or not one.
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+# Those of the round with the highest peak, which they are parts of.
+MEMORY = (
+    "peak_memory_mb",
+    "framework_memory_mb",
+    "working_memory_mb",
+    "peak_reserved_mb",
+    "process_device_mb",
+    "host_peak_memory_mb",
+)
 SUMMED = ("samples", "measured_s", "wall_s")
 
 
@@ -269,7 +278,8 @@ def figures_of(
     for name in SUMMED:
         line[name] = sum(profile.metrics.get(name) or 0 for profile in row.rounds)
     line |= told_by(row.first) | meter_of(row.rounds, line)
-    line["peak_memory_mb"] = max(profile.metrics.get("peak_memory_mb") or 0 for profile in row.rounds) or None
+    fullest = max(row.rounds, key=lambda profile: profile.metrics.get("peak_memory_mb") or 0)
+    line |= {name: fullest.metrics.get(name) for name in MEMORY}
     line["throughput_samples_per_s"] = mean([p.metrics.get("throughput_samples_per_s") for p in row.rounds])
     line |= latency_of(row)
     throughput = line["throughput_samples_per_s"]
