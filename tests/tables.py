@@ -279,6 +279,10 @@ def with_energy_and_cost(table: pd.DataFrame) -> pd.DataFrame:
         energy_j_per_sample=65.0 / rate,
         energy_source=np.where(measured, "rapl:intel-rapl:0 (package)", None),
         cost_usd_per_million=2.0 / 3600 / rate * 1e6,
+        cost_per_million=2.0 / 3600 / rate * 1e6,
+        price_per_hour=np.where(measured, 2.0, np.nan),
+        price_source=np.where(measured, "rented", None),
+        currency=np.where(measured, "USD", None),
     )
 
 

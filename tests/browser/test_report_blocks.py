@@ -78,7 +78,7 @@ def test_energy_and_cost_are_drawn_where_they_are_known_and_name_their_source(
     wait_for_charts(page, "efficientnet-lite0")
     block = page.locator("#block-price")
     assert "Energy is that of rapl:intel-rapl:0 (package)." in block.inner_text()
-    assert "cpu $2 an hour" in block.inner_text()
+    assert "cpu costs $2.00 an hour: rented." in block.inner_text()
     page = open_report(report_file())
     wait_for_charts(page, "efficientnet-lite0")
     assert page.locator("#block-price").is_hidden()

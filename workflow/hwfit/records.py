@@ -102,7 +102,12 @@ COLUMNS: dict[str, str] = {
     "power_w": "mean power while measuring",
     "energy_j_per_sample": "energy a sample, gross",
     "energy_source": "sensor and its scope",
-    "cost_usd_per_million": "price of a million samples at the device's price an hour",
+    "cost_usd_per_million": "the next column, where cost.currency is USD",
+    "cost_per_million": "price of a million samples, at cost.utilization; language models: requests",
+    "cost_per_million_tokens": "language models: price of a million output tokens, prompts included",
+    "price_per_hour": "of the whole instance: rent, or capital and electricity",
+    "price_source": "what that is made of, and by which power; or why it is not known",
+    "currency": "of the figures of cost",
 }
 
 # Columns that are made of a row's profiles, its device's inventory and price, and its baseline.
@@ -116,6 +121,11 @@ COLLECTED = (
     "utilization",
     "energy_source",
     "cost_usd_per_million",
+    "cost_per_million",
+    "cost_per_million_tokens",
+    "price_per_hour",
+    "price_source",
+    "currency",
 )
 # Columns that a profile carries as metrics: numbers, or None.
 METRICS = tuple(

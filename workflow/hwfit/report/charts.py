@@ -69,7 +69,7 @@ def build(rows: pd.DataFrame, words: Language) -> dict[str, dict[str, Any]]:
         "energy": draw.price(
             "throughput_samples_per_s", "energy_j_per_sample", "limit_max_energy_j_per_sample"
         ),
-        "cost": draw.price("latency_p50_ms", "cost_usd_per_million", "limit_max_cost_usd_per_million"),
+        "cost": draw.price("latency_p50_ms", "cost_per_million", "limit_max_cost_per_million"),
     }
     return {name: specification(*drawn) for name, drawn in charts.items()}
 

@@ -27,6 +27,8 @@ TEXT_COLUMNS = (
     "operator_formats",
     "verdict",
     "energy_source",
+    "price_source",
+    "currency",
 )
 SHARE_COLUMNS = ("utilization", "accuracy", "fidelity", "perplexity_increase")
 COUNT_COLUMNS = ("batch_size", "rounds", "samples", "parameters", "nonzero_parameters")

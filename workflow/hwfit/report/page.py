@@ -18,7 +18,7 @@ import vl_convert
 from markupsafe import Markup
 
 from hwfit.records import COLUMNS
-from hwfit.report import charts, effects, findings, numbers, provenance, roofline
+from hwfit.report import charts, effects, findings, numbers, prices, provenance, roofline
 from hwfit.report.answers import limits_for
 from hwfit.report.bounds import roofline_sentences
 from hwfit.report.goals import goal
@@ -61,7 +61,8 @@ OCCASIONAL_COLUMNS = (
     "perplexity",
     "break_even_calls",
     "energy_j_per_sample",
-    "cost_usd_per_million",
+    "cost_per_million",
+    "cost_per_million_tokens",
 )
 # Beside the report; the rest of `downloads` is named without a note.
 MEASUREMENTS = "measurements.zip"
@@ -114,7 +115,7 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         validity=findings.validity(rows, words),
         devices=findings.environment(around.inventories, words),
         energy_note=findings.energy_note(rows, around.inventories, words),
-        prices=findings.prices(rows, around.plan, words),
+        prices=prices.prices_made(rows, around.plan, words),
         downloads=[(name, words.find("downloads.files", name) or "") for name in around.downloads],
         software=provenance.software(),
         environments=provenance.environments(around.environments),
