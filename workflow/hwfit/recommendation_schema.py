@@ -65,7 +65,7 @@ class PriceOfDevice(Part):
     wins_below_low: float | None = Field(description="lower end of that by the doubt of both throughputs")
     wins_below_high: float | None = Field(description="upper end; null: not known, or without end")
     as_cheap_below: float | None = Field(
-        description="price an hour below which its samples are cheaper than the chosen row's; null: its device"
+        description="price an hour below which its samples are cheaper than the chosen row's; null: its own"
     )
 
 

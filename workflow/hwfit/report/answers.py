@@ -8,7 +8,17 @@ from typing import Any
 from hwfit.report.numbers import number
 
 MAPPINGS = ("chosen", "runner_up", "launch", "constraints", "weights", "then")
-LISTS_OF_MAPPINGS = ("models", "tied", "nearest_misses", "limits", "sensitivity", "sets", "choices", "others")
+LISTS_OF_MAPPINGS = (
+    "models",
+    "tied",
+    "nearest_misses",
+    "limits",
+    "sensitivity",
+    "prices",
+    "sets",
+    "choices",
+    "others",
+)
 
 
 def readable(recommendation: Any, is_set: bool = False) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hwfit import schemas
 from hwfit.cost_sections import Owned
-from hwfit.costs import DOLLARS, capital_per_hour, money
+from hwfit.costs import DOLLARS, capital_per_hour, money, with_currency
 from hwfit.report import numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import MISSING, number
@@ -26,31 +26,33 @@ def currency_of(rows: pd.DataFrame) -> str:
     return next(iter(values_of(rows, "currency")), DOLLARS)
 
 
-def price_table(entry: Mapping[str, Any], words: Language) -> list[list[Markup]]:
-    """Each device of an answer: its cheapest row, what it costs, and below which price it wins or is cheaper.
+def price_table(entry: Mapping[str, Any], words: Language) -> list[dict[str, Markup]]:
+    """Each device of an answer with its cheapest row, what that costs, and the price that decides.
 
-    Empty where the answer tells of no price.
+    That is the price below which it wins, or, where prices decide nothing, below which its samples are
+    cheaper than the chosen row's. Empty where the answer tells of no price.
     """
-    return [price_line(price, words) for price in entry.get("prices") or []]
+    prices = entry.get("prices") or []
+    decide = any(number(price.get("wins_below")) is not None for price in prices)
+    return [price_line(price, "wins" if decide else "as_cheap", words) for price in prices]
 
 
-def price_line(price: Mapping[str, Any], words: Language) -> list[Markup]:
-    """One device of that table."""
+def price_line(price: Mapping[str, Any], last: str, words: Language) -> dict[str, Markup]:
+    """One device of that table, by its columns."""
     batch = f"{numbers.TIMES}\N{THIN SPACE}{numbers.count(price.get('batch_size'))}"
     row = " · ".join([str(price.get("runtime") or ""), str(price.get("optimization") or ""), batch])
-    wins = hourly(price.get("wins_below"), words, down=True)
+    decisive = hourly(price.get(f"{last}_below"), words, down=True)
     low, high = (number(price.get(f"wins_below_{end}")) for end in ("low", "high"))
     if low is not None and high is not None:
         ends = f"{money(low, words.currency)}{MISSING}{money(high, words.currency)}"
-        wins += Markup(' <span class="note">{}</span>').format(ends)
-    return [
-        Markup("{}").format(price.get("device") or ""),
-        Markup("{}").format(row),
-        hourly(price.get("price_per_hour"), words),
-        Markup("{}").format(numbers.figure(price.get("cost_per_million"))),
-        wins,
-        hourly(price.get("as_cheap_below"), words, down=True),
-    ]
+        decisive += Markup(' <span class="note">{}</span>').format(ends)
+    return {
+        "device": Markup("{}").format(price.get("device") or ""),
+        "row": Markup("{}").format(row),
+        "price": hourly(price.get("price_per_hour"), words),
+        "cost": Markup("{}").format(numbers.figure(price.get("cost_per_million"))),
+        last: decisive,
+    }
 
 
 def hourly(value: Any, words: Language, down: bool = False) -> Markup:
@@ -91,7 +93,7 @@ def price_made(device: str, rows: pd.DataFrame, owned: Owned | None, words: Lang
         device=device,
         price=price,
         capital=money(capital, currency),
-        paid=money(owned.price - owned.residual_value, currency),
+        paid=with_currency(numbers.exact(owned.price - owned.residual_value), currency),
         years=numbers.exact(owned.years),
     )
     if POWER not in source:

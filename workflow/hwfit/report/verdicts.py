@@ -51,7 +51,7 @@ class Card:
     others_title: str = ""
     evidence: list[Mapping[str, str]] = field(default_factory=list)
     launch: Mapping[str, str] | None = None
-    prices: list[list[Markup]] = field(default_factory=list)
+    prices: list[dict[str, Markup]] = field(default_factory=list)
 
 
 def cards(recommendation: dict[str, Any], rows: pd.DataFrame, words: Language) -> list[Card]:
