@@ -127,6 +127,8 @@ def test_a_row_whose_price_is_not_known_has_no_cost_but_a_reason():
         (0.0456789, "USD", True, "$0.0456"),
         (0.04, "CHF", True, "0.04 CHF"),
         (0.0, "USD", False, "$0.00"),
+        (1e300, "USD", True, "$1e+300"),
+        (1e-320, "USD", True, "$1e-320"),
     ],
 )
 def test_money_is_written_as_people_do_and_rounded_down_where_it_is_an_upper_bound(

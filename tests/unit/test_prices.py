@@ -104,8 +104,9 @@ def test_without_any_price_nothing_is_said():
     assert decide("net", two(None, None), "throughput", {}).prices == []
 
 
-def test_a_limit_on_cost_says_at_which_price_a_row_fits():
-    decision = decide("net", [priced("gpu", 3.0, 2.0)], "throughput", {"max_cost_per_million": 1.0})
+@pytest.mark.parametrize("wanted", ["throughput", "cost"])
+def test_a_limit_on_cost_says_at_which_price_a_row_fits(wanted):
+    decision = decide("net", [priced("gpu", 3.0, 2.0)], wanted, {"max_cost_per_million": 1.0})
     told = change(decision, "cheaper")
     # 500 a second for a dollar a million: 1.8 an hour.
     assert (decision.verdict, told.at) == ("none", pytest.approx(1.8, rel=1e-4))

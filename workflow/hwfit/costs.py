@@ -142,6 +142,9 @@ def money(amount: float, currency: str, down: bool = False) -> str:
     ----------
     down : round down, so that what is said of all that costs less stays true
     """
+    if amount and not 1e-9 < abs(amount) < 1e12:
+        # No price of anything, but an edited file may hold it.
+        return with_currency(f"{amount:.3g}", currency)
     digits = 2 if abs(amount) >= 1 or not amount else 2 - math.floor(math.log10(abs(amount)))
     step = 10.0**digits
     # An amount such as 2.3 may lie a hair below its last digit.

@@ -61,7 +61,8 @@ def decide(
     objective = Objective.of(wanted, scenario)
     decision = decide_among(model, candidates, objective, limits)
     decision.scenario, decision.limits = scenario, limits
-    decision.prices = device_prices(candidates, decision.chosen, objective, limits)
+    proven = decision.chosen if decision.verdict == "chosen" else None
+    decision.prices = device_prices(candidates, proven, objective, limits)
     decision.sensitivity = changes(candidates, decision.chosen, objective, limits, decision.prices)
     if decision.nearest_misses:
         decision.advice = limit_to_relax(decision.sensitivity)

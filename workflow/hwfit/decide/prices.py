@@ -146,7 +146,7 @@ def device_prices(
 ) -> list[DevicePrice]:
     """Each device that has a row within the limits on all but cost; none where no device has a price.
 
-    The candidates have their findings.
+    The candidates have their findings. `chosen` is the row that is proven to fit and wins, or None.
     """
     asked = {name: bound for name, bound in limits.items() if name in COST_LIMITS}
     known = ("price_per_hour", "cost_per_million")
@@ -187,7 +187,7 @@ def price_of_device(
 
     def highest(candidate: Candidate) -> float:
         limit = market.highest_price(candidate) - electricity_of(candidate)
-        return min([limit, *rivals.break_evens(candidate)])
+        return float(rivals.break_evens(candidate).min(initial=limit))
 
     winner = max(own, key=lambda c: (highest(c), market.score(c)))
     fixed = max(highest(winner), 0.0)
@@ -214,7 +214,8 @@ def doubt(winner: Candidate, rivals: Rivals, fixed: float) -> tuple[float | None
     """The ends of a break-even price by the 95% intervals of the pace of the row and its nearest rival."""
     ends = rivals.break_evens(winner)
     # Elsewhere a limit on cost draws the line, or nothing does.
-    if not rivals.market.weight or not 0 < fixed < math.inf or fixed < ends.min():
+    decides = rivals.market.weight and 0 < fixed < math.inf and fixed >= ends.min(initial=math.inf)
+    if not decides:
         return None, None
     nearest = int(ends.argmin())
     reaches = [winner.relative_reach(), rivals.rows[nearest].relative_reach()]
