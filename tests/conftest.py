@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+
+import fake_nvml
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = os.environ.get("HWFIT_REQUIRE", "").split(",")
@@ -27,3 +31,26 @@ def python_of():
         pytest.skip(message)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory):
+    """The fake NVML, loaded first: nvidia-ml-py then gets it under the real one's name."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        message = "no C compiler: install gcc and libc6-dev"
+        pytest.fail(message) if "cc" in REQUIRED else pytest.skip(message)
+    return ctypes.CDLL(str(fake_nvml.build(tmp_path_factory.mktemp("nvml"), compiler)), ctypes.RTLD_GLOBAL)
+
+
+@pytest.fixture
+def gpu(nvml_library, tmp_path, monkeypatch):
+    """A GPU that knows its UUID, and what a test lets it say."""
+    from hwfit.worker import nvml_monitor
+
+    monkeypatch.setenv("FAKE_NVML", str(tmp_path / "answers"))
+    nvml_monitor.device.cache_clear()
+    fake = fake_nvml.FakeGpu(tmp_path / "answers")
+    fake.says()
+    yield fake
+    nvml_monitor.device.cache_clear()

@@ -11,6 +11,14 @@ typedef struct { unsigned pid; unsigned long long memory; unsigned instance, com
 typedef struct { unsigned pid; unsigned long long time; unsigned sm, memory, encoder, decoder; } sample_t;
 typedef struct { unsigned long long reference, violation; } violation_t;
 typedef struct { unsigned gpu, memory; } rates_t;
+typedef union { double real; unsigned small; unsigned long long large; } value_t;
+typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency;
+    unsigned type;
+    int status;
+    value_t value;
+} field_t;
 
 static int look_up(const char *name, char *values, size_t size) {
     char line[4096];
@@ -77,6 +85,21 @@ int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *milliwatts) {
 
 int nvmlDeviceGetPowerManagementDefaultLimit(void *device, unsigned *milliwatts) {
     return number("power_limit_default", milliwatts);
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules) {
+    return long_number("energy", millijoules);
+}
+
+int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts) { return number("power", milliwatts); }
+
+/* Of the fields, the power of now alone (NVML_FI_DEV_POWER_INSTANT). */
+int nvmlDeviceGetFieldValues(void *device, int count, field_t *fields) {
+    for (field_t *each = fields; each < fields + count; each++) {
+        each->type = 1;
+        each->status = each->field == 186 ? number("power_instant", &each->value.small) : NOT_SUPPORTED;
+    }
+    return SUCCESS;
 }
 
 int nvmlDeviceGetCurrentClocksEventReasons(void *device, unsigned long long *reasons) {

@@ -109,7 +109,11 @@ def make_row(
         "nonzero_parameters": 2_326_004 if optimization == "prune50" else 4_652_008,
         "flops_per_sample": 7.7e8,
         "activation_mb_per_sample": 53.6,
-        "utilization": min(1.0, 7.7e8 * batch_size / (p50 / 1000) / 1.4e11),
+        "number_format": "bf16" if optimization == "bf16" else "fp32",
+        "bound": None if optimization == "bf16" else "memory",
+        "utilization": None
+        if optimization == "bf16"
+        else min(1.0, 7.7e8 * batch_size / (p50 / 1000) / 1.4e11),
         "fidelity": fidelity,
         "relative_error": lost,
         "verdict": "dominated",
@@ -255,7 +259,7 @@ def make_inventories() -> dict[str, dict[str, Any]]:
                 "mindspore": {"status": "crashed", "reason": "Illegal instruction"},
             },
             "sensors": [],
-            "peaks": {"matmul_fp32_gflops": 142.7, "memory_copy_gb_s": 11.2},
+            "peaks": {"matmul_float32_gflops": 142.7, "memory_copy_gb_s": 11.2},
             "status": "ok",
         },
         "gpu0": {"status": "unavailable", "reason": "no NVIDIA driver: nvidia-smi is not on the PATH"},
@@ -287,7 +291,10 @@ def with_energy_and_cost(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         power_w=np.where(measured, 65.0, np.nan),
         energy_j_per_sample=65.0 / rate,
-        energy_source=np.where(measured, "rapl:intel-rapl:0 (package)", None),
+        idle_power_w=np.where(measured, 21.0, np.nan),
+        energy_net_j_per_sample=44.0 / rate,
+        energy_source=np.where(measured, "counter:rapl", None),
+        energy_scope=np.where(measured, "package", None),
         cost_usd_per_million=2.0 / 3600 / rate * 1e6,
         cost_per_million=2.0 / 3600 / rate * 1e6,
         price_per_hour=np.where(measured, 2.0, np.nan),

@@ -269,7 +269,8 @@ PEAKS = """
 import json, sys
 from hwfit.worker.inventory import measure_peaks
 
-print(json.dumps([measure_peaks(sys.argv[1], "cpu", 0), measure_peaks(sys.argv[1], "cpu", 0, True)]))
+told = [list(measure_peaks(sys.argv[1], "cpu", 0)), list(measure_peaks(sys.argv[1], "cpu", 0, True))]
+print(json.dumps([each[-1] for each in told]))
 """
 
 
@@ -279,9 +280,44 @@ def test_the_inventory_measures_peaks_and_a_reference_model(python_of, runtime):
     assert whole["status"] == reference["status"] == "ok"
     assert whole["runtime_version"]
     assert whole["peaks"]["matmul_float32_gflops"] > 1
-    assert whole["peaks"]["memory_copy_gb_s"] > 0.1
+    assert min(whole["peaks"][f"memory_{name}_gb_s"] for name in ("copy", "read")) > 0.1
     # The reference model is 32 MFLOP a call, and cannot be faster than the peak.
     for taken in (whole, reference):
         (milliseconds,) = taken["reference_ms"]
         assert 32e6 / (milliseconds / 1e3) < 1.5 * whole["peaks"]["matmul_float32_gflops"] * 1e9
     assert "peaks" not in reference
+    # Every format has a peak or a reason, and none both.
+    formats = [f"matmul_{name}_gflops" for name in ("float32", "bfloat16", "float16", "int8")]
+    told = [*whole["peaks"], *whole["peaks_unread"]]
+    assert sorted(told) == sorted([*formats, "memory_copy_gb_s", "memory_read_gb_s"])
+
+
+KERNELS = """
+import json, sys
+
+from hwfit.worker.errors import Unsupported
+from hwfit.worker.runtimes import load
+
+told = {}
+for name in sys.argv[2:]:
+    try:
+        load(sys.argv[1]).matmul_kernel("cpu", 0, name, 8, 16)()
+        told[name] = "done"
+    except Unsupported as error:
+        told[name] = str(error)
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.parametrize(
+    ("runtime", "number_format", "expected"),
+    [
+        ("onnxruntime", "float16", "converted to fp32"),
+        ("mindspore", "int8", "sums overflow"),
+        ("tensorflow", "int8", "done"),
+        ("torch", "int8", "done"),
+    ],
+)
+def test_a_format_that_is_computed_in_another_one_has_no_kernel(python_of, runtime, number_format, expected):
+    told = run_python(python_of(ENVIRONMENTS[runtime]), KERNELS, runtime, number_format)
+    assert expected in told[number_format]

@@ -582,3 +582,29 @@ def test_a_server_needs_a_limit_in_ms_for_each_model() -> None:
     assert config_findings(measurement=measurement, decision=one) != []
     both = {"constraints": {"latency_p99_ms": 90}} | one
     assert config_findings(measurement=measurement, decision=both) == []
+
+
+def test_an_external_meter_says_what_its_watts_are_those_of() -> None:
+    device = {"accelerator": "cpu", "runtimes": {"torch": "torch-cpu"}}
+    alone = Device(**device, power_command="read-meter")
+    (place, text), *others = check_devices({"cpu": alone})
+    assert place == ("cpu", "power_command")
+    assert "needs power_scope beside it; allowed: board, package, node" in text
+    assert not others
+    both = Device(**device, power_command="read-meter", power_scope="node", power_interval_s=5)
+    assert not list(check_devices({"cpu": both}))
+    for key, value in {"power_scope": "node", "power_interval_s": 1}.items():
+        assert list(check_devices({"cpu": Device(**device, **{key: value})})) == [
+            (("cpu", key), "is for a device with a power_command")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"), [("energy", "is 'energy'"), ({"energy": 1, "latency": 1}, "has energy in it")]
+)
+def test_the_least_energy_cannot_be_found_where_none_is_measured(objective: Any, said: str) -> None:
+    decision = {"objective": objective}
+    texts = [text for _, text in config_findings(decision=decision, measurement={"energy_seconds": 0})]
+    assert f"{said}, but measurement.energy_seconds is 0, so that none is measured" in texts
+    texts = [text for _, text in config_findings(decision=decision)]
+    assert not any("energy_seconds" in text for text in texts)

@@ -102,6 +102,13 @@ def test_a_row_costs_what_its_device_costs_in_the_currency_of_the_study():
     assert figures(None, Cost(), ROW) == {}
 
 
+def test_a_row_draws_what_its_meter_says_and_names_the_scope():
+    metered = {"power_w": 300.0, "energy_source": "counter:nvml", "energy_scope": "board"}
+    found = figures(owned(), Cost(electricity_per_kwh=0.2), ROW | metered)
+    assert found["price_per_hour"] == pytest.approx(1.0 + 0.3 * 0.2)
+    assert found["price_source"] == "owned: capital and electricity (power: counter:nvml, board)"
+
+
 def test_a_language_model_has_a_price_a_token_that_it_writes():
     found = figures(Tariff({"gpu0": 3.6}), Cost(), ROW | {"scenario": "generate-128-32"})
     assert found["cost_per_million_tokens"] == pytest.approx(10.0 / 32)

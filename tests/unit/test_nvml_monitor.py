@@ -1,9 +1,7 @@
 """What is read of an NVIDIA GPU around a measurement, and what it says about it."""
 
-import ctypes
 import json
 import os
-import shutil
 import time
 
 import pynvml
@@ -33,24 +31,10 @@ IDLE = {
 }
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """The fake library, loaded first: nvidia-ml-py then gets it under the real one's name."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        message = "no C compiler: install gcc and libc6-dev"
-        pytest.fail(message) if "cc" in os.environ.get("HWFIT_REQUIRE", "") else pytest.skip(message)
-    return ctypes.CDLL(str(fake_nvml.build(tmp_path_factory.mktemp("nvml"), compiler)), ctypes.RTLD_GLOBAL)
-
-
 @pytest.fixture
-def gpu(library, tmp_path, monkeypatch):
-    monkeypatch.setenv("FAKE_NVML", str(tmp_path / "answers"))
-    nvml_monitor.device.cache_clear()
-    fake = fake_nvml.FakeGpu(tmp_path / "answers")
-    fake.says(**IDLE)
-    yield fake
-    nvml_monitor.device.cache_clear()
+def gpu(gpu):
+    gpu.says(**IDLE)
+    return gpu
 
 
 def watch(gpu, seconds=0.0, **meanwhile):

@@ -135,6 +135,13 @@ def test_a_first_look_says_that_it_is_one():
     assert told.text.endswith("with gpu/torch/baseline/batch 1, by its first look.")
 
 
+def test_no_price_lets_energy_of_another_scope_win():
+    cpu = priced("cpu", 0.2, energy_j_per_sample=5.0, energy_scope="package")
+    gpu = priced("gpu", 9.0, 2.0, energy_j_per_sample=1.0, energy_scope="board")
+    decision = decide("net", [cpu, gpu], {"cost": 0.5, "energy": 0.5}, {})
+    assert [price.device for price in decision.prices] == [winner(decision)]
+
+
 def random_rows(seed, moved=None, to=None):
     """Rows of rented and owned devices, of one without a price and of a composite; one price may be moved."""
     random = np.random.default_rng(seed)

@@ -50,7 +50,7 @@ def test_an_honest_session_gives_figures_that_agree_with_each_other(tmp_path, mo
         assert len(durations) == metrics["samples"]
         assert np.median(durations) * 1e3 == pytest.approx(metrics["latency_p50_ms"])
         assert profile.batch_size / durations.mean() == pytest.approx(metrics["throughput_samples_per_s"])
-        assert set(profile.fingerprints) == {"subject", "protocol", "context"}
+        assert set(profile.fingerprints) == {"subject", "protocol", "context", "energy"}
 
 
 def test_the_time_of_a_call_is_that_of_run_alone(tmp_path, monkeypatch):

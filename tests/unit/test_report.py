@@ -276,13 +276,6 @@ def test_coverage_counts_every_row_and_groups_reasons(words):
     assert told["grid"]["cells"]["gpu0"] == [(0, 12)] * 3
 
 
-def test_energy_is_explained_only_while_nothing_measured_it(words):
-    rows = prepare(make_table(models=("lenet-5",)), {})
-    assert "reads no power sensor yet" in findings.energy_note(rows, make_inventories(), words)
-    rows["energy_j_per_sample"] = 0.5
-    assert findings.energy_note(rows, make_inventories(), words) is None
-
-
 def test_the_runner_up_comes_with_its_quality(tmp_path):
     text = written(tmp_path / "report.html", make_table(models=("lenet-5",)))
     assert re.search(

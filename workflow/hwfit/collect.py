@@ -32,10 +32,13 @@ from hwfit.records import (
     read_profile,
     require_inventory,
 )
+from hwfit.roofline import judge, number_format, roofs_of, work_of
 from hwfit.uncertainty import Estimate, Spread, estimate
 
 CONFIRMATIONS = "results/confirmations"
 TABLE = "reports/combinations.csv"
+# What a power meter gives.
+ENERGY = ("power_w", "idle_power_w", "energy_j_per_sample", "energy_net_j_per_sample", "energy_j_per_token")
 # Figures of a row that are those of its rounds' mean; the others are the first round's.
 AVERAGED = (
     "latency_p90_ms",
@@ -46,8 +49,7 @@ AVERAGED = (
     "decode_tokens_per_s",
     "first_call_ms",
     "load_s",
-    "power_w",
-    "energy_j_per_sample",
+    *ENERGY,
 )
 # What numpy raises for a file of arrays that is missing, cut short or not one.
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -269,7 +271,7 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         line[name] = mean([profile.metrics.get(name) for profile in row.rounds])
     for name in SUMMED:
         line[name] = sum(profile.metrics.get(name) or 0 for profile in row.rounds)
-    line |= told_by(row.first)
+    line |= told_by(row.first) | meter_of(row.rounds, line)
     line["peak_memory_mb"] = max(profile.metrics.get("peak_memory_mb") or 0 for profile in row.rounds) or None
     line["throughput_samples_per_s"] = mean([p.metrics.get("throughput_samples_per_s") for p in row.rounds])
     line |= latency_of(row)
@@ -279,9 +281,11 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         low, high = (pace / row.estimate.median_ms for pace in row.estimate.interval())
         line["throughput_ci_low_samples_per_s"] = throughput / high
         line["throughput_ci_high_samples_per_s"] = throughput / low
-    peak = inventory.get("peaks", {}).get("matmul_float32_gflops")
-    if peak and line["flops_per_sample"] and throughput:
-        line["utilization"] = line["flops_per_sample"] * throughput / (peak * 1e9)
+    formats = row.first.details.get("operators_by_format") or {}
+    line["number_format"] = number_format(formats, study["optimizations"][cell.optimization]["passes"])
+    judged = judge(work_of(line), line["number_format"], roofs_of(inventory))
+    if judged:
+        line |= {"bound": judged.bound, "utilization": judged.share}
     return line
 
 
@@ -295,6 +299,18 @@ def told_by(profile: Profile) -> dict[str, Any]:
         "artifact_s": sum(step.get("seconds") or 0 for step in steps) if steps else None,
         "operator_formats": ", ".join(f"{name} {count}" for name, count in formats.items()) or None,
     }
+
+
+def meter_of(rounds: Iterable[Profile], line: Mapping[str, Any]) -> dict[str, Any]:
+    """Source and scope of a line's energy; where its rounds were metered in different ways all of it is
+    empty.
+    """
+    told = [profile.details.get("energy") or {} for profile in rounds]
+    meters = {(each.get("source"), each.get("scope")) for each in told}
+    if len(meters) > 1:
+        return dict.fromkeys((*ENERGY, "energy_source", "energy_scope"))
+    source, scope = next(iter(meters)) if any(line[name] is not None for name in ENERGY) else (None, None)
+    return {"energy_source": source, "energy_scope": scope}
 
 
 def latency_of(row: Row) -> dict[str, float | None]:
@@ -370,4 +386,8 @@ def is_transient(path: Path) -> bool:
     if record.get("status", "ok") != "ok":
         return record["status"] in TRANSIENT_STATUSES
     python = record.get("python")
-    return record.get("valid") is False or bool(python and not Path(python).exists())
+    if python and not Path(python).exists():
+        return True
+    # A sensor may have been mended, or its permission given.
+    codes = [flag.get("code") for flag in record.get("flags") or [] if isinstance(flag, Mapping)]
+    return record.get("valid") is False or any(str(code).startswith("energy_") for code in codes)

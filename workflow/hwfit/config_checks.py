@@ -146,6 +146,7 @@ def _check_folder(name: str, model: Model, runtime: str, source: Source) -> Iter
 def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding]:
     """A device's runtimes can drive its accelerator; a composite's members can work side by side."""
     for name, device in devices.items():
+        yield from _check_power(name, device)
         if isinstance(device, Composite):
             yield from check_members(name, device, devices)
             continue
@@ -162,6 +163,16 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
                     f"cannot drive the accelerator {device.accelerator}; allowed there: {', '.join(able)}"
                 )
                 yield (name, "runtimes", runtime), message
+
+
+def _check_power(name: str, device: Device | Composite) -> Iterator[Finding]:
+    """An external meter says what its watts are those of."""
+    if device.power_command and not device.power_scope:
+        message = f"needs power_scope beside it; allowed: {', '.join(catalog.POWER_SCOPES)}"
+        yield (name, "power_command"), f"{message}, whatever the watts are those of"
+    for key in ("power_scope", "power_interval_s"):
+        if getattr(device, key) is not None and not device.power_command:
+            yield (name, key), "is for a device with a power_command"
 
 
 def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[Finding]:
@@ -240,6 +251,16 @@ def check_config(
 def _check_decision(config: Config) -> Iterator[Finding]:
     """What is set for a model is for one of the matrix, and what a limit is a share of is in it too."""
     decision = config.decision
+    places: list[tuple[KeyPath, Any]] = [(("decision", "objective"), decision.objective)]
+    places += [
+        (("decision", "per_model", name, "objective"), each.objective)
+        for name, each in decision.per_model.items()
+    ]
+    for place, wanted in places:
+        counts_energy = wanted == "energy" or getattr(wanted, "energy", None) is not None
+        if counts_energy and not config.measurement.energy_seconds:
+            said = "is 'energy'" if wanted == "energy" else "has energy in it"
+            yield place, f"{said}, but measurement.energy_seconds is 0, so that none is measured"
     yield from _check_baseline(config)
     models = config.model_names
     named: list[tuple[KeyPath, str]] = [

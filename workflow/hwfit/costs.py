@@ -117,9 +117,8 @@ def figures(tariff: Tariff | None, cost: Cost, line: Mapping[str, Any]) -> dict[
     """The columns on cost of a measured row, from those on its throughput and power."""
     if tariff is None:
         return {}
-    hour = hour_of(
-        tariff, cost, line.get("power_w"), line.get("idle_power_w"), line.get("energy_source") or ""
-    )
+    metered = ", ".join(filter(None, (line.get("energy_source"), line.get("energy_scope"))))
+    hour = hour_of(tariff, cost, line.get("power_w"), line.get("idle_power_w"), metered)
     found: dict[str, Any] = {"price_source": hour.source, "currency": cost.currency}
     throughput = line.get("throughput_samples_per_s")
     if hour.price is None or not throughput:

@@ -32,6 +32,8 @@ NETWORKS = {
     "features": "networks without classes",
     "generation": "language models",
 }
+# How often a command that prints watts once is called, where the device does not say.
+POWER_INTERVAL_S = 1.0
 # Prepares checkpoints where no CPU of the matrix brings an environment with the runtime.
 FALLBACK_PREPARE_ENVIRONMENT = "{}-cpu"
 
@@ -309,6 +311,7 @@ class Plan:
                 include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds", "repeats"}
                 | ({"server_seconds"} if is_server else set()),
             ),
+            "energy": self.energy_of(cell.device),
             "profiles": PROFILES,
             "model_directory": model_directory(cell.model),
             **(self.composite_of(members, cell.device) if members else self.place_of(cell)),
@@ -331,6 +334,15 @@ class Plan:
             "threads": threads,
             "memory_limit_mb": device.memory_limit_mb,
         } | ({"cores": device.cores} if device.cores else {})
+
+    def energy_of(self, name: str) -> dict[str, Any]:
+        """The part of a job that says how the energy of a device is metered."""
+        device = self.study.devices[name]
+        asked: dict[str, Any] = {"seconds": self.study.config.measurement.energy_seconds}
+        if not device.power_command:
+            return asked
+        external = {"command": device.power_command, "scope": device.power_scope}
+        return asked | external | {"interval_s": device.power_interval_s or POWER_INTERVAL_S}
 
     def composite_of(self, members: Iterable[Cell], device: str = "") -> dict[str, Any]:
         """The same of a composite: nothing of its own, and each member's."""

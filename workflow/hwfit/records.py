@@ -92,16 +92,22 @@ COLUMNS: dict[str, str] = {
     "activation_mb_per_sample": "outputs of all layers that have weights, in fp32",
     "operator_formats": "operators that compute in each number format; empty: not told",
     "device_share": "of the model's operators, those that ran on the device asked for; empty: not told",
-    "utilization": "achieved FLOP/s over the device's measured fp32 matrix-product peak",
+    "number_format": "its products are computed in it: by most operators where told, else by its passes",
+    "bound": "the lower limit of the device: compute, memory, or cache (all fits into it); empty: not told",
+    "utilization": "achieved over what that limit allows, of a language model for each further token",
     "accuracy": "share of labelled samples classified right",
     "fidelity": "agreement with the fp32 reference on real inputs: top-1 or next-token share, or mean cosine",
     "relative_error": "largest difference from the fp32 reference over its largest value",
     "accuracy_drop": "reference accuracy minus this accuracy, absolute",
     "perplexity": "of the next token of real text, by this combination",
     "perplexity_increase": "perplexity over the fp32 reference's, less one",
-    "power_w": "mean power while measuring",
+    "power_w": "mean power while the same calls are made again under a meter",
+    "idle_power_w": "mean power before the cell, with the session open and nothing running",
     "energy_j_per_sample": "energy a sample, gross",
-    "energy_source": "sensor and its scope",
+    "energy_net_j_per_sample": "energy a sample above idle",
+    "energy_j_per_token": "language models: gross energy over tokens written, reading the prompts included",
+    "energy_source": "how it was read, and of which sensor",
+    "energy_scope": "what it is the energy of: board, package or node; never ranked against each other",
     "cost_usd_per_million": "the next column, where cost.currency is USD",
     "cost_per_million": "price of a million samples, at cost.utilization; language models: requests",
     "cost_per_million_tokens": "language models: price of a million output tokens, prompts included",
@@ -118,8 +124,11 @@ COLLECTED = (
     "artifact_s",
     "break_even_calls",
     "operator_formats",
+    "number_format",
+    "bound",
     "utilization",
     "energy_source",
+    "energy_scope",
     "cost_usd_per_million",
     "cost_per_million",
     "cost_per_million_tokens",
@@ -293,9 +302,13 @@ def require_inventory(data: Any) -> None:
     """Raises RecordError where an inventory does not hold together."""
     if not isinstance(data, Mapping):
         raise RecordError(f"not an inventory but a {type(data).__name__}")
-    for name, kind in (("runtimes", Mapping), ("peaks", Mapping), ("sensors", list), ("cpu_flags", list)):
+    mappings, lists = ("runtimes", "peaks"), ("sensors", "sensors_unread", "cpu_flags")
+    for name, kind in [(each, Mapping) for each in mappings] + [(each, list) for each in lists]:
         if not isinstance(data.get(name, [] if kind is list else {}), kind):
             raise RecordError(f"{name} is {data[name]!r}")
+    for absence in data.get("sensors_unread", []):
+        if not isinstance(absence, Mapping) or not {"source", "reason"} <= absence.keys():
+            raise RecordError(f"sensors_unread holds {absence!r}, not a source with its reason")
     require_number(data.get("memory_mb"), "memory_mb")
     for name, value in data.get("peaks", {}).items():
         require_number(value, f"peaks.{name}")

@@ -27,6 +27,8 @@ from hwfit.section_types import (
     OneOf,
     OptimizationName,
     Positive,
+    PowerCommand,
+    PowerScope,
     RuntimeName,
     Seconds,
     Section,
@@ -172,6 +174,17 @@ class Device(Section):
         description="rent of the whole instance that the device is in, with electricity, in cost.currency",
     )
     owned: Owned | None = Field(default=None, description="instead: what was bought, and for how long")
+    power_command: PowerCommand | None = Field(
+        default=None,
+        description="prints the power in watts, a number a line, once or on and on: an external meter, "
+        "in place of the sensors that hwfit reads by itself",
+    )
+    power_scope: PowerScope | None = Field(default=None, description="what `power_command` speaks of")
+    power_interval_s: Seconds | None = Field(
+        default=None,
+        description="how often a `power_command` that prints once is called, and the longest that one which "
+        "goes on may take between two lines, s; 1 where absent",
+    )
 
 
 class Member(Section):
@@ -203,6 +216,17 @@ class Composite(Section):
     price_per_hour: Positive | None = Field(
         default=None,
         description="what they cost together, in cost.currency; the sum of the members' where absent",
+    )
+    power_command: PowerCommand | None = Field(
+        default=None,
+        description="prints their power in watts, a number a line, once or on and on: an external meter, "
+        "in place of the sensors that hwfit reads by itself",
+    )
+    power_scope: PowerScope | None = Field(default=None, description="what `power_command` speaks of")
+    power_interval_s: Seconds | None = Field(
+        default=None,
+        description="how often a `power_command` that prints once is called, and the longest that one which "
+        "goes on may take between two lines, s; 1 where absent",
     )
 
     @property
@@ -314,6 +338,11 @@ class Measurement(Section):
     )
     server_seconds: Seconds = Field(
         default=60, description="most time of arrivals at one rate in the scenario server, s"
+    )
+    energy_seconds: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        default=10,
+        description="how long the calls of a batch size are made again under a power meter, s; longer where "
+        "the meter needs it; 0: energy is not measured. Nothing is done on a device without a meter",
     )
     rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="fresh processes that measure every cell"

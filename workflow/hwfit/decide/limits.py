@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwfit.catalog import has_latency, is_generation
+from hwfit.decide import energy_scopes
 from hwfit.decide.candidate import Candidate, Finding
+from hwfit.decide.energy_scopes import scope_of
 from hwfit.relative_bound import relative_share
 from hwfit.series import exceedance_verdict
 
@@ -101,6 +103,8 @@ def check(candidate: Candidate, name: str, bound: Bound) -> Finding:
         abs(asked.value), 1e-12
     )
     shown = f"{limit.column} {figure:.4g}{limit.unit_of(candidate)}"
+    if limit.column in energy_scopes.COLUMNS:
+        shown += f" ({energy_scopes.metered_words(candidate.line)})"
     if low >= asked.high if limit.is_minimum else high <= asked.low:
         return Finding(name, "met", shown)
     if high < asked.low if limit.is_minimum else low > asked.high:
@@ -134,6 +138,9 @@ def resolve(candidate: Candidate, limit: Limit, bound: Bound) -> Asked | str:
     figure = baseline.line.get(limit.column)
     if figure is None:
         return f"{limit.column} of the baseline was not measured"
+    scopes = [scope_of(each.line) for each in (candidate, baseline)]
+    if limit.column in energy_scopes.COLUMNS and scopes[0] != scopes[1]:
+        return f"{limit.column} is of the {scopes[0]}, the baseline's of the {scopes[1]}: never compared"
     value = relative_share(bound) * figure
     # A row is as fast as itself, whatever the doubt of its figure.
     is_itself = candidate.row is baseline.row

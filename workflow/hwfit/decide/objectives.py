@@ -77,6 +77,10 @@ class Objective:
             return GOALS[self.name].words
         return f"mix of {', '.join(f'{GOALS[name].words} {weight:.0%}' for name, weight in self.weights)}"
 
+    def seeks(self, goal: str) -> bool:
+        """Whether a goal counts."""
+        return goal in dict(self.weights)
+
     def missing(self, candidate: Candidate) -> list[str]:
         """The goals of which a candidate has no figure, in words."""
         return [GOALS[name].words for name, _ in self.weights if not figure(candidate, name)]

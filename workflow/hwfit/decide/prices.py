@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwfit.decide.candidate import Candidate, confirmed_of
+from hwfit.decide.energy_scopes import comparable
 from hwfit.decide.limits import COST_LIMITS, Bound
 from hwfit.decide.objectives import Objective
 
@@ -157,6 +158,7 @@ def device_prices(
     per_hour = priced.line["cost_per_million"] * rate_of(priced) / priced.line["price_per_hour"]
     market = Market(objective, {name: float(bound) for name, bound in asked.items()}, per_hour)
     rows = [c for c in candidates if c.is_measured and knows_all_but_cost(c, objective)]
+    rows = comparable(rows, objective, chosen)
     standing = {id(c): {f.limit for f in c.findings if f.verdict != "met"} for c in rows}
     possible = [c for c in rows if standing[id(c)] <= set(asked)]
     found = []

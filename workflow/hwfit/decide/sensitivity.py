@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hwfit.costs import DOLLARS, SYMBOLS, money
 from hwfit.decide.candidate import Candidate, confirmed_of
+from hwfit.decide.energy_scopes import comparable
 from hwfit.decide.limits import LIMITS, Bound, check, tightest
 from hwfit.decide.objectives import Objective
 from hwfit.decide.prices import DevicePrice
@@ -59,6 +60,7 @@ def changes(
     candidates have their findings.
     """
     rivals = [c for c in candidates if c.is_measured and not objective.missing(c)]
+    rivals = comparable(rivals, objective, chosen)
     standing = {id(c): {f.limit for f in c.findings if f.verdict != "met"} for c in rivals}
     numbers = {name: bound for name, bound in limits.items() if not isinstance(bound, str)}
     found: list[Change | None] = []

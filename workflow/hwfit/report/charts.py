@@ -14,6 +14,7 @@ import altair as alt
 import pandas as pd
 
 from hwfit.report import numbers
+from hwfit.report.energy import energy_scopes, figure_of
 from hwfit.report.language import Language
 from hwfit.report.table import BASELINE, values_of
 
@@ -66,9 +67,13 @@ def build(rows: pd.DataFrame, words: Language) -> dict[str, dict[str, Any]]:
         "accuracy": draw.quality("accuracy"),
         "fidelity": draw.quality("fidelity"),
         "roofline": draw.roofline(),
-        "energy": draw.price(
-            "throughput_samples_per_s", "energy_j_per_sample", "limit_max_energy_j_per_sample"
-        ),
+        # A chart a scope, since nothing of one is to be set against another.
+        **{
+            figure_of(scope): draw.price(
+                "throughput_samples_per_s", "energy_j_per_sample", "limit_max_energy_j_per_sample"
+            )
+            for scope in energy_scopes(rows)
+        },
         "cost": draw.price("latency_p50_ms", "cost_per_million", "limit_max_cost_per_million"),
     }
     return {name: specification(*drawn) for name, drawn in charts.items()}

@@ -14,6 +14,7 @@ from hwfit.collect import read_inventories
 from hwfit.config import Study
 from hwfit.matrix import Plan, environment_file
 from hwfit.records import COLUMNS, SCHEMA_VERSION, RecordError, read_json, read_profile
+from hwfit.report.energy import Absences
 from hwfit.report.provenance import Contexts, count_facts
 
 
@@ -125,6 +126,23 @@ def read_artifacts(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     return artifacts
 
 
+def read_absences(plan: Mapping[str, Any], directory: Path) -> Absences:
+    """Which power meters cannot be read, and why, by one record of each device."""
+    found: dict[str, tuple[str, ...]] = {}
+    for each in profiles_of(plan, directory):
+        if each.cell.device in found:
+            continue
+        try:
+            profile = read_profile(each.path)
+        except RecordError:
+            continue
+        told = profile.details.get("energy")
+        if profile.status == "ok" and isinstance(told, Mapping):
+            absences = told.get("absences") or []
+            found[each.cell.device] = tuple(f"{absent['source']}: {absent['reason']}" for absent in absences)
+    return found
+
+
 # What is found by the plan; each may fail without the others.
 PLANNED: dict[str, Callable[[Mapping[str, Any], Path], Mapping[str, Any]]] = {
     "plan": read_plan,
@@ -132,4 +150,5 @@ PLANNED: dict[str, Callable[[Mapping[str, Any], Path], Mapping[str, Any]]] = {
     "environments": read_environments,
     "contexts": read_contexts,
     "artifacts": read_artifacts,
+    "absences": read_absences,
 }

@@ -25,8 +25,11 @@ TEXT_COLUMNS = (
     "reason",
     "flags",
     "operator_formats",
+    "number_format",
+    "bound",
     "verdict",
     "energy_source",
+    "energy_scope",
     "price_source",
     "currency",
 )

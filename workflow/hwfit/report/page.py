@@ -18,7 +18,7 @@ import vl_convert
 from markupsafe import Markup
 
 from hwfit.records import COLUMNS
-from hwfit.report import charts, effects, findings, numbers, prices, provenance, roofline
+from hwfit.report import charts, effects, energy, findings, numbers, prices, provenance, roofline
 from hwfit.report.answers import limits_for
 from hwfit.report.bounds import roofline_sentences
 from hwfit.report.goals import goal
@@ -59,8 +59,13 @@ OCCASIONAL_COLUMNS = (
     "decode_tokens_per_s",
     "kv_cache_mb",
     "perplexity",
+    "bound",
+    "utilization",
     "break_even_calls",
     "energy_j_per_sample",
+    "energy_net_j_per_sample",
+    "energy_j_per_token",
+    "energy_scope",
     "cost_per_million",
     "cost_per_million_tokens",
 )
@@ -78,6 +83,7 @@ class Surroundings:
     environments: Mapping[str, Any]
     contexts: provenance.Contexts
     artifacts: Artifacts
+    absences: energy.Absences
     downloads: Sequence[str]
     problems: Sequence[str]
 
@@ -114,7 +120,9 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         coverage=findings.coverage(rows, words) if len(rows) else None,
         validity=findings.validity(rows, words),
         devices=findings.environment(around.inventories, words),
-        energy_note=findings.energy_note(rows, around.inventories, words),
+        energy_notes=energy.notes(rows, around.absences, is_energy_wanted(around.plan), words),
+        energy_figures=energy.figures(rows, words),
+        energy_meters=energy.meters(rows, words),
         prices=prices.prices_made(rows, around.plan, words),
         downloads=[(name, words.find("downloads.files", name) or "") for name in around.downloads],
         software=provenance.software(),
@@ -129,7 +137,9 @@ def page_data(
 ) -> dict[str, Any]:
     """What `report.js` reads."""
     roofs = roofline.roofs(around.inventories)
-    occasional = (column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
+    occasional = (
+        column for column in OCCASIONAL_COLUMNS if (rows[column].notna() & (rows[column] != "")).any()
+    )
     shown = (*DEFAULT_COLUMNS, *occasional, *LAST_COLUMNS)
     if rows["scenario"].nunique() == 1:
         shown = tuple(column for column in shown if column != "scenario")
@@ -160,9 +170,10 @@ def page_data(
         "effects": effects.optimization_effects(rows, around.plan, around.inventories, words),
         "effect_columns": effects.table_columns(rows, words),
         "papers": paper_lines(rows, around.artifacts, words),
-        "bounds": roofline_sentences(rows, roofs, around.plan, words),
+        "bounds": roofline_sentences(rows, roofs, words),
         "splits": split_effects(rows, around.plan, words),
         "archive": MEASUREMENTS if MEASUREMENTS in around.downloads else None,
+        "energy_figures": {energy.figure_of(scope): scope for scope in energy.energy_scopes(rows)},
         "words": words.section("browser")
         | {
             "statuses": words.section("statuses"),
@@ -170,6 +181,13 @@ def page_data(
         },
         "table_words": words.section("table.words"),
     }
+
+
+def is_energy_wanted(plan: Mapping[str, Any]) -> bool:
+    """Whether the config asks for energy, as it does where it says nothing."""
+    config = plan.get("config")
+    measurement = config.get("measurement") if isinstance(config, Mapping) else None
+    return not isinstance(measurement, Mapping) or measurement.get("energy_seconds") != 0
 
 
 def limits(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -186,11 +186,8 @@ def key_figures(
     note = "" if size is None else words("figures.weights", size=numbers.figure(size))
     figures.append(make("memory", numbers.figure(row.get("peak_memory_mb")), note))
     if number(row.get("energy_j_per_sample")) is not None:
-        figures.append(
-            make(
-                "energy", numbers.figure(row["energy_j_per_sample"]), text(row.get("energy_source")), "energy"
-            )
-        )
+        metered = ", ".join(filter(None, (text(row.get(f"energy_{name}")) for name in ("scope", "source"))))
+        figures.append(make("energy", numbers.figure(row["energy_j_per_sample"]), metered, "energy"))
     if number(row.get("cost_per_million")) is not None:
         note = hourly(row.get("price_per_hour"), words)
         figures.append(make("cost", numbers.figure(row["cost_per_million"]), note, "cost"))

@@ -42,6 +42,10 @@ TAGS = (
     "verdict",
     "reason",
     "flags",
+    "energy_source",
+    "energy_scope",
+    "number_format",
+    "bound",
     "price_source",
     "currency",
 )

@@ -251,8 +251,10 @@ def run_echo(asked: argparse.Namespace) -> int:
 def run_peaks(asked: argparse.Namespace) -> int:
     from hwfit.worker.inventory import measure_peaks
 
-    taken = measure_peaks(asked.runtime, asked.accelerator, asked.index, asked.reference_only, asked.threads)
-    json.dump(taken, sys.stdout)
+    for taken in measure_peaks(
+        asked.runtime, asked.accelerator, asked.index, asked.reference_only, asked.threads
+    ):
+        print(json.dumps(taken), flush=True)
     return 0
 
 

@@ -48,6 +48,36 @@ def numa_nodes() -> list[int]:
     return sorted({int(path.name.removeprefix("node")) for path in nodes})
 
 
+def last_cache_bytes(root: Path = Path("/sys/devices/system/cpu")) -> int | None:
+    """The last-level caches of the cores this process may use, added up, where the kernel tells.
+
+    A cache that several cores share counts once; one that they share with others counts whole.
+    """
+    found: dict[tuple[int, str], int] = {}
+    for core in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ():
+        for cache in root.glob(f"cpu{core}/cache/index[0-9]*"):
+            try:
+                kind, size, level, shared = (
+                    (cache / name).read_text().strip()
+                    for name in ("type", "size", "level", "shared_cpu_list")
+                )
+                if kind != "Instruction":
+                    found[int(level), shared] = int(size.removesuffix("K")) * 1024
+            except (OSError, ValueError):
+                continue
+    last = max((level for level, _ in found), default=0)
+    return sum(size for (level, _), size in found.items() if level == last) or None
+
+
+def available_bytes() -> int | None:
+    """Memory that can be had without swapping, where the kernel tells (proc(5), MemAvailable)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
 def governor() -> str | None:
     """The frequency governor of the first core, where the kernel tells."""
     try:

@@ -7,7 +7,7 @@ every profile are made here, so that the supervisor can tell without a framework
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
 PROTOCOL_VERSION = 4
+# The fingerprint of a job that asks for no energy: to it, a profile that has some is as good.
+NO_ENERGY = "none"
 # What of a composite's members, beside their environments, is part of where it was measured.
 MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 
@@ -35,6 +37,9 @@ MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 @dataclass(frozen=True)
 class Job:
     """A cell in one round, with what its fingerprints are made of.
+
+    `energy` says how energy is metered: "seconds" (0: not at all), and of an external meter "command",
+    "scope" and "interval_s". It is in a fingerprint of its own (`energy_fingerprint`).
 
     `limits_ms`, a latency by its percentile ("0.9"), is no part of them: sampling goes on until it can
     tell whether they are met, and figures that were sampled for other limits stay true. It is one in the
@@ -65,6 +70,7 @@ class Job:
     probe_file: Path
     cores: tuple[int, ...] = ()
     members: tuple[Mapping[str, Any], ...] = ()
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Job:
@@ -168,7 +174,16 @@ class Job:
             "subject": fingerprint(*subject),
             "protocol": fingerprint(*how),
             "context": fingerprint(self.context()),
-        }
+        } | self.energy_fingerprint()
+
+    def energy_fingerprint(self) -> dict[str, str]:
+        """By which meter: nothing of those that hwfit finds by itself, so that a profile without energy of a
+        machine without sensors stays true. How long it was metered is no part of it: a figure stays one.
+        """
+        if not self.energy.get("seconds"):
+            return {"energy": NO_ENERGY}
+        meter = {key: self.energy[key] for key in ("command", "scope", "interval_s") if key in self.energy}
+        return {"energy": fingerprint(meter)} if meter else {}
 
     def context(self) -> dict[str, Any]:
         """Where the measurement takes place, as far as it is known before a framework is loaded."""
@@ -194,12 +209,18 @@ class Job:
         )
 
     def still_true(self, batch_size: int) -> Profile | None:
-        """The profile on disk, if it was made from the same subject, protocol and context."""
+        """The profile on disk, if it was made from the same subject, protocol and context, with the same
+        meter where energy is asked for.
+        """
         try:
             profile = read_profile(self.path(batch_size))
         except RecordError:
             return None
-        return profile if profile.fingerprints == self.fingerprints(batch_size) else None
+        wanted = self.fingerprints(batch_size)
+        found = profile.fingerprints
+        if wanted.get("energy") == NO_ENERGY:
+            found = found | {"energy": NO_ENERGY}
+        return profile if found == wanted else None
 
 
 def require_intact(directory: Path) -> None:

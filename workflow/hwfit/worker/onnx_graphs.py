@@ -16,10 +16,22 @@ OPSET = 17
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def product(size: int) -> bytes:
-    """`output = left @ right`, fp32 matrices of size x size."""
-    inputs = {"left": (size, size), "right": (size, size)}
-    return model([helper.make_node("MatMul", ["left", "right"], ["output"])], inputs, (size, size))
+def product(rows: int, size: int, left: int, weights: int, result: int) -> bytes:
+    """`output = x @ weights`, rows x size by size x size, of ONNX's element types."""
+    operator = "MatMulInteger" if result == TensorProto.INT32 else "MatMul"
+    random, dtype = np.random.default_rng(0), helper.tensor_dtype_to_np_dtype(weights)
+    if result == TensorProto.INT32:
+        array = random.integers(-127, 128, (size, size), dtype)
+    else:
+        array = random.random((size, size), np.float32).astype(dtype)
+    node = helper.make_node(operator, ["x", "weights"], ["output"])
+    return model([node], {"x": (rows, size)}, (rows, size), {"weights": array}, left, result)
+
+
+def cast(shape: tuple[int, ...], element: int) -> bytes:
+    """`output = x` in another element type, from fp32."""
+    node = helper.make_node("Cast", ["x"], ["output"], to=element)
+    return model([node], {"x": shape}, shape, result=element)
 
 
 def doubling(length: int) -> bytes:
@@ -47,17 +59,15 @@ def model(
     inputs: Mapping[str, tuple[int | str, ...]],
     output: tuple[int | str, ...],
     weights: Mapping[str, np.ndarray] | None = None,
+    element: int = TensorProto.FLOAT,
+    result: int = TensorProto.FLOAT,
 ) -> bytes:
-    """A serialized fp32 model with one output, called `output`."""
-
-    def described(name: str, shape: tuple[int | str, ...]) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
+    """A serialized model with one output, called `output`; fp32 where no other element type is given."""
     graph = helper.make_graph(
         nodes,
         "hwfit",
-        [described(name, shape) for name, shape in inputs.items()],
-        [described("output", output)],
+        [helper.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("output", result, output)],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)

@@ -161,9 +161,12 @@ class Session(ABC):
 
 def load(name: str) -> ModuleType:
     """The module of a runtime: `open_session(request) -> Session`, `describe(accelerator, index) -> dict`,
-    `peak_kernels(accelerator, index, size, copy_bytes)`.
+    `matmul_kernel(accelerator, index, number_format, rows, size)` and
+    `copy_kernel(accelerator, index, copy_bytes)`.
 
     `describe` returns at least {"runtime_version", "device_name"} and may raise Unsupported where the
-    framework that is installed cannot use the device.
+    framework that is installed cannot use the device. The kernels are calls that return when the device is
+    done; they raise Unsupported for a format (of `hwfit.worker.peaks.FORMATS`) that would be computed in
+    another one.
     """
     return importlib.import_module(f"hwfit.worker.runtimes.{name}")
