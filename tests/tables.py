@@ -219,6 +219,16 @@ def make_sensitivity(row: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def make_prices() -> list[dict[str, Any]]:
+    """What two devices cost, of which one has no price, and below which price each wins."""
+    row = {"runtime": "torch", "optimization": "baseline", "batch_size": 8, "as_cheap_below": None}
+    wins = {"wins_below": 2.4, "wins_below_low": 2.3, "wins_below_high": 2.5}
+    return [
+        {"device": "cpu", "price_per_hour": 2.0, "cost_per_million": 3.21} | row | wins,
+        {"device": "gpu0", "price_per_hour": None, "cost_per_million": None} | row | wins,
+    ]
+
+
 def make_set(recommendation: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A set of all models of a recommendation, on the device of their choices."""
     choices = [entry["chosen"] for entry in recommendation["models"] if entry["chosen"]]
@@ -289,6 +299,10 @@ def with_energy_and_cost(table: pd.DataFrame) -> pd.DataFrame:
         energy_source=np.where(measured, "counter:rapl", None),
         energy_scope=np.where(measured, "package", None),
         cost_usd_per_million=2.0 / 3600 / rate * 1e6,
+        cost_per_million=2.0 / 3600 / rate * 1e6,
+        price_per_hour=np.where(measured, 2.0, np.nan),
+        price_source=np.where(measured, "rented", None),
+        currency=np.where(measured, "USD", None),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hwfit.records import COLUMNS
 from pages import marks, until, wait_for_charts
-from tables import make_row, make_sensitivity, make_set, make_table, with_energy_and_cost
+from tables import make_prices, make_row, make_sensitivity, make_set, make_table, with_energy_and_cost
 
 DEVICES = {
     "left": {"accelerator": "cpu", "cores": [0], "runtimes": {"torch": "torch-cpu"}},
@@ -22,6 +22,7 @@ def say_all(recommendation: Any) -> None:
     """Make a recommendation say all that it may."""
     for entry in recommendation["models"]:
         entry["sensitivity"] = make_sensitivity(entry["runner_up"]) if entry["chosen"] else []
+        entry["prices"] = make_prices()
     last = recommendation["models"][-1]
     last["constraints"] = {"latency_p90_ms": "50% of baseline", "min_fidelity": 0.95, "latency_p50_ms": 2.0}
     last |= {"objective": "mix", "weights": {"throughput": 0.7, "latency": 0.3}}
@@ -78,7 +79,10 @@ def test_energy_and_cost_are_drawn_where_they_are_known_and_name_their_source(
     wait_for_charts(page, "efficientnet-lite0")
     block = page.locator("#block-price")
     assert "Energy is that of counter:rapl (package)." in block.inner_text()
-    assert "cpu $2 an hour" in block.inner_text()
+    assert "cpu costs $2.00 an hour: rented." in block.inner_text()
+    card = page.locator("article.card").first
+    card.get_by_text("What each device costs").click()
+    assert "gpu0\ttorch · baseline" in card.locator("table").inner_text()
     page = open_report(report_file())
     wait_for_charts(page, "efficientnet-lite0")
     assert page.locator("#block-price").is_hidden()

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hwfit import schemas
+from hwfit import costs, schemas
 from hwfit.break_even import with_break_even
-from hwfit.composites import price_per_hour
+from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
 from hwfit.matrix import PROFILES, inventory_file
 from hwfit.records import (
@@ -236,23 +236,29 @@ def estimate_of(row: Row, spread: Spread) -> Estimate | None:
 def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:
     """The table a user reads, a row a combination, with the columns of `records.COLUMNS`."""
     study = plan["study"]
-    prices = prices_of(study)
-    lines = [
-        figures_of(row, study, inventories.get(row.cell.device, {}), prices[row.cell.device]) for row in rows
-    ]
+    tariffs, cost = tariffs_of(study), cost_of(study)
+    lines = []
+    for row in rows:
+        line = figures_of(row, study, inventories.get(row.cell.device, {}))
+        if row.status == "ok":
+            line |= costs.figures(tariffs[row.cell.device], cost, line)
+        lines.append(line)
     return pd.DataFrame(with_break_even(lines), columns=list(COLUMNS))
 
 
-def prices_of(study: Mapping[str, Any]) -> dict[str, float | None]:
-    """The price of each device in US dollars an hour, a composite's as the sum of its members'."""
+def tariffs_of(study: Mapping[str, Any]) -> dict[str, costs.Tariff | None]:
+    """What having each device costs, a composite as the sum of its members; None where that is not known."""
     devices = schemas.ADAPTERS["devices"].validate_python(study["devices"])
-    return {device: price_per_hour(devices, device) for device in devices}
+    return {device: costs.tariff_of(devices, device) for device in devices}
 
 
-def figures_of(
-    row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any], price: float | None
-) -> dict[str, Any]:
-    """One line of the table; `price` is the device's in US dollars an hour."""
+def cost_of(study: Mapping[str, Any]) -> Cost:
+    """The section `cost` of a study's config."""
+    return Cost.model_validate(study["config"].get("cost") or {})
+
+
+def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the table, but for what it costs."""
     cell = row.cell
     told = [] if row.first is None else [row.first]
     line: dict[str, Any] = dict.fromkeys(COLUMNS)
@@ -293,8 +299,6 @@ def figures_of(
     judged = judge(work_of(line), line["number_format"], roofs_of(inventory))
     if judged:
         line |= {"bound": judged.bound, "utilization": judged.share}
-    if price and throughput:
-        line["cost_usd_per_million"] = price / 3600 / throughput * 1e6
     return line
 
 

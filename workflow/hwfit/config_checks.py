@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hwfit import catalog
-from hwfit.composites import check_members, price_per_hour
+from hwfit.composites import check_members
 from hwfit.config_errors import nearest, shown, written
+from hwfit.cost_checks import check_cost, check_price
 from hwfit.decision_sections import BaselineRow
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
@@ -151,6 +152,7 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
             continue
         if device.cores and device.accelerator != "cpu":
             yield (name, "cores"), f"is for the accelerator cpu, and this is {device.accelerator}"
+        yield from check_price(name, device)
         for runtime in device.runtimes:
             accelerators = catalog.RUNTIMES[runtime].accelerators
             if device.accelerator not in accelerators:
@@ -242,23 +244,19 @@ def check_config(
             remaining += 1
     if not remaining:
         yield ("matrix",), "excludes every combination; allowed: at least one that remains"
-    yield from _check_decision(config, devices)
+    yield from check_cost(config, devices)
+    yield from _check_decision(config)
 
 
-def _check_decision(config: Config, devices: Mapping[str, Device | Composite]) -> Iterator[Finding]:
-    """What counts can be known, and what is set for a model is for one of the matrix."""
+def _check_decision(config: Config) -> Iterator[Finding]:
+    """What is set for a model is for one of the matrix, and what a limit is a share of is in it too."""
     decision = config.decision
-    used = sorted({name for matrix in config.matrices for name in matrix.devices})
     places: list[tuple[KeyPath, Any]] = [(("decision", "objective"), decision.objective)]
     places += [
         (("decision", "per_model", name, "objective"), each.objective)
         for name, each in decision.per_model.items()
     ]
     for place, wanted in places:
-        counts_cost = wanted == "cost" or getattr(wanted, "cost", None) is not None
-        if counts_cost and not any(price_per_hour(devices, name) for name in used):
-            said = "is 'cost'" if wanted == "cost" else "has cost in it"
-            yield place, f"{said}, but none of {', '.join(used)} has a price_per_hour in devices.yaml"
         counts_energy = wanted == "energy" or getattr(wanted, "energy", None) is not None
         if counts_energy and not config.measurement.energy_seconds:
             said = "is 'energy'" if wanted == "energy" else "has energy in it"

@@ -71,7 +71,10 @@ class Constraints(Section):
     max_power_w: Bound | None = Field(default=None, description="most: mean power while measuring, W")
     max_energy_j_per_sample: Bound | None = Field(default=None, description="most: energy a sample, J")
     max_cost_usd_per_million: Bound | None = Field(
-        default=None, description="most: a million samples, US dollars"
+        default=None, description="most: a million samples, US dollars, where that is cost.currency"
+    )
+    max_cost_per_million: Bound | None = Field(
+        default=None, description="most: a million samples, in cost.currency"
     )
 
     def given(self) -> dict[str, float | str]:

@@ -114,7 +114,12 @@ COLUMNS: dict[str, str] = {
     "energy_j_per_token": "language models: gross energy over tokens written, reading the prompts included",
     "energy_source": "how it was read, and of which sensor",
     "energy_scope": "what it is the energy of: board, package or node; never ranked against each other",
-    "cost_usd_per_million": "price of a million samples at the device's price an hour",
+    "cost_usd_per_million": "the next column, where cost.currency is USD",
+    "cost_per_million": "price of a million samples, at cost.utilization; language models: requests",
+    "cost_per_million_tokens": "language models: price of a million output tokens, prompts included",
+    "price_per_hour": "of the whole instance: rent, or capital and electricity",
+    "price_source": "what that is made of, and by which power; or why it is not known",
+    "currency": "of the figures of cost",
 }
 
 # Columns that are made of a row's profiles, its device's inventory and price, and its baseline.
@@ -131,6 +136,11 @@ COLLECTED = (
     "energy_source",
     "energy_scope",
     "cost_usd_per_million",
+    "cost_per_million",
+    "cost_per_million_tokens",
+    "price_per_hour",
+    "price_source",
+    "currency",
 )
 # Columns that a profile carries as metrics: numbers, or None.
 METRICS = tuple(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from hwfit import catalog
+from hwfit.cost_sections import Cost, Owned
 from hwfit.decision_sections import Decision
 from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
 from hwfit.pass_sections import Optimization
@@ -169,8 +170,10 @@ class Device(Section):
         default=None, description="a worker's limit of private memory, MB; none where absent"
     )
     price_per_hour: Positive | None = Field(
-        default=None, description="what the device costs, US dollars an hour"
+        default=None,
+        description="rent of the whole instance that the device is in, with electricity, in cost.currency",
     )
+    owned: Owned | None = Field(default=None, description="instead: what was bought, and for how long")
     power_command: PowerCommand | None = Field(
         default=None,
         description="prints the power in watts, a number a line, once or on and on: an external meter, "
@@ -212,7 +215,7 @@ class Composite(Section):
     )
     price_per_hour: Positive | None = Field(
         default=None,
-        description="what they cost together, US dollars an hour; the sum of the members' where absent",
+        description="what they cost together, in cost.currency; the sum of the members' where absent",
     )
     power_command: PowerCommand | None = Field(
         default=None,
@@ -399,6 +402,7 @@ class Config(Section):
     matrix: MatrixOrList = Field(description="what to combine: one mapping, or a list whose union is taken")
     measurement: Measurement = Field(default=Measurement(), description="how to measure")
     decision: Decision = Field(default=Decision(), description="what is wanted")
+    cost: Cost = Field(default=Cost(), description="what the prices in devices.yaml have in common")
     tracking: Tracking = Field(default=Tracking(), description="where runs are logged")
     environments: Literal["venv", "conda", "host"] = Field(
         default="venv",

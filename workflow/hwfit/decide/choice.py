@@ -12,7 +12,8 @@ from hwfit.catalog import generation_lengths, is_generation
 from hwfit.decide.candidate import Candidate
 from hwfit.decide.energy_scopes import comparable, metered_words, set_apart
 from hwfit.decide.limits import Bound, check
-from hwfit.decide.objectives import Objective, compare
+from hwfit.decide.objectives import GOALS, Objective, compare
+from hwfit.decide.prices import COST, DevicePrice, device_prices
 from hwfit.decide.sensitivity import Change, changes
 from hwfit.records import DEFAULT_SCENARIO, TRUST_BREAKING_FLAGS
 
@@ -41,6 +42,7 @@ class Decision:
     objective: Objective = field(default_factory=lambda: Objective.of("throughput"))
     limits: Mapping[str, Bound] = field(default_factory=dict)
     sensitivity: list[Change] = field(default_factory=list)
+    prices: list[DevicePrice] = field(default_factory=list)
 
 
 def decide(
@@ -60,7 +62,9 @@ def decide(
     objective = Objective.of(wanted, scenario)
     decision = decide_among(model, candidates, objective, limits)
     decision.scenario, decision.limits = scenario, limits
-    decision.sensitivity = changes(candidates, decision.chosen, objective, limits)
+    proven = decision.chosen if decision.verdict == "chosen" else None
+    decision.prices = device_prices(candidates, proven, objective, limits)
+    decision.sensitivity = changes(candidates, decision.chosen, objective, limits, decision.prices)
     if decision.nearest_misses:
         decision.advice = limit_to_relax(decision.sensitivity)
         decision.summary = f"{decision.summary} {decision.advice}".strip()
@@ -141,6 +145,8 @@ def judge(candidate: Candidate, objective: Objective) -> None:
         candidate.verdict, candidate.reason = "rejected", "; ".join(f.text for f in violated)
     elif missing := objective.missing(candidate):
         said = f"{' and '.join(missing)} was not measured"
+        if GOALS[COST].words in missing and candidate.line.get("price_source"):
+            said += f" ({candidate.line['price_source']})"
         candidate.verdict, candidate.reason = "rejected", "; ".join([said, *(f.text for f in unproven)])
     elif unproven:
         candidate.verdict, candidate.reason = "unproven", "; ".join(f.text for f in unproven)

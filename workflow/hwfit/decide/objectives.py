@@ -36,7 +36,7 @@ GOALS = {
     "throughput": Goal("throughput_samples_per_s", True, "throughput"),
     "latency": Goal("latency_p50_ms", False, "median latency"),
     "energy": Goal("energy_j_per_sample", False, "energy a sample"),
-    "cost": Goal("cost_usd_per_million", False, "cost"),
+    "cost": Goal("cost_per_million", False, "cost"),
 }
 
 

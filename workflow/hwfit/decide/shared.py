@@ -160,7 +160,12 @@ def answers_on(
 def copied(candidate: Candidate) -> Candidate:
     """A candidate whose verdict may be changed without harm."""
     return Candidate(
-        candidate.row, candidate.line, candidate.passes, candidate.price, baseline=candidate.baseline
+        candidate.row,
+        candidate.line,
+        candidate.passes,
+        candidate.price,
+        baseline=candidate.baseline,
+        fixed_per_hour=candidate.fixed_per_hour,
     )
 
 
@@ -197,5 +202,5 @@ def worlds_of_devices(fitting: Mapping[str, Mapping[Question, Decision]]) -> np.
 
 
 def price_of(answers: Mapping[Question, Decision]) -> float | None:
-    """The device's price, US dollars an hour; None where it is not known."""
+    """The device's price an hour; None where it is not known."""
     return next((answer.chosen.price for answer in answers.values() if answer.chosen), None)

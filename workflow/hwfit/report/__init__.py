@@ -1,10 +1,10 @@
 """The hardware-selection report: one HTML file that answers, says how surely, and shows why not the others.
 
 `inputs.py` reads what a run left behind, `table.py` prepares the rows, `verdicts.py`, `sets.py`,
-`effects.py` with `reasons.py` and `papers.py`, `energy.py`, `findings.py`, `splits.py`, `bounds.py` and
-`provenance.py` put them into words, `charts.py` describes the charts, `page.py` puts all of it into one file
-that needs no network. What a reader sees is text in `text/<language>.yaml`, `report.html`, `report.css` and
-`report.js`; nothing of it is in Python.
+`effects.py` with `reasons.py` and `papers.py`, `energy.py`, `findings.py`, `prices.py`, `splits.py`,
+`bounds.py` and `provenance.py` put them into words, `charts.py` describes the charts, `page.py` puts all of
+it into one file that needs no network. What a reader sees is text in `text/<language>.yaml`, `report.html`,
+`report.css` and `report.js`; nothing of it is in Python.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from hwfit.report.energy import Absences
 from hwfit.report.language import LANGUAGES, Language
 from hwfit.report.page import Surroundings, render
 from hwfit.report.papers import Artifacts
+from hwfit.report.prices import currency_of
 from hwfit.report.provenance import Contexts
 from hwfit.report.table import prepare
 
@@ -63,9 +64,9 @@ def write_report(
     ------
     ValueError : the language is not one of `LANGUAGES`
     """
-    words = Language(language)
     answers = readable(recommendation)
     rows = prepare(table, answers)
+    words = Language(language, currency_of(rows))
     around = Surroundings(
         inventories,
         plan,

@@ -74,7 +74,7 @@ def build(rows: pd.DataFrame, words: Language) -> dict[str, dict[str, Any]]:
             )
             for scope in energy_scopes(rows)
         },
-        "cost": draw.price("latency_p50_ms", "cost_usd_per_million", "limit_max_cost_usd_per_million"),
+        "cost": draw.price("latency_p50_ms", "cost_per_million", "limit_max_cost_per_million"),
     }
     return {name: specification(*drawn) for name, drawn in charts.items()}
 

@@ -147,20 +147,6 @@ def runtime_state(found: Any, words: Language) -> str:
     return f"{label}: {found['reason']}" if found.get("reason") else str(label)
 
 
-def prices(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> str:
-    """What an hour of each device costs that rows have a cost on; nothing where none has."""
-    costly = rows[rows["cost_usd_per_million"].notna()]
-    told = plan.get("devices")
-    devices = told if isinstance(told, Mapping) else {}
-    known = []
-    for device in values_of(costly, "device"):
-        entry = devices.get(device)
-        price = number(entry.get("price_per_hour")) if isinstance(entry, Mapping) else None
-        if price is not None:
-            known.append(words("prices.device", device=device, price=numbers.exact(price)))
-    return words("prices.all", prices=words.listing(known)) if known else ""
-
-
 def config_text(plan: Mapping[str, Any]) -> str:
     """The resolved config, with the catalogs where the plan holds them, as YAML without credentials."""
     text = yaml.safe_dump(

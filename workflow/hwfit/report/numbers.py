@@ -30,6 +30,8 @@ TEXT_COLUMNS = (
     "verdict",
     "energy_source",
     "energy_scope",
+    "price_source",
+    "currency",
 )
 SHARE_COLUMNS = ("utilization", "accuracy", "fidelity", "perplexity_increase")
 COUNT_COLUMNS = ("batch_size", "rounds", "samples", "parameters", "nonzero_parameters")

@@ -18,7 +18,7 @@ import vl_convert
 from markupsafe import Markup
 
 from hwfit.records import COLUMNS
-from hwfit.report import charts, effects, energy, findings, numbers, provenance, roofline
+from hwfit.report import charts, effects, energy, findings, numbers, prices, provenance, roofline
 from hwfit.report.answers import limits_for
 from hwfit.report.bounds import roofline_sentences
 from hwfit.report.goals import goal
@@ -67,7 +67,8 @@ OCCASIONAL_COLUMNS = (
     "energy_net_j_per_sample",
     "energy_j_per_token",
     "energy_scope",
-    "cost_usd_per_million",
+    "cost_per_million",
+    "cost_per_million_tokens",
 )
 # Beside the report; the rest of `downloads` is named without a note.
 MEASUREMENTS = "measurements.zip"
@@ -124,7 +125,7 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         energy_notes=energy.notes(rows, around.absences, is_energy_wanted(around.plan), words),
         energy_figures=energy.figures(rows, words),
         energy_meters=energy.meters(rows, words),
-        prices=findings.prices(rows, around.plan, words),
+        prices=prices.prices_made(rows, around.plan, words),
         downloads=[(name, words.find("downloads.files", name) or "") for name in around.downloads],
         software=provenance.software(),
         environments=provenance.environments(around.environments),

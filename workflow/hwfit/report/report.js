@@ -114,7 +114,7 @@ const needs = {
   fidelity: "fidelity",
   roofline: "intensity",
   ...Object.fromEntries(Object.keys(page.energy_figures).map((name) => [name, "energy_j_per_sample"])),
-  cost: "cost_usd_per_million",
+  cost: "cost_per_million",
 };
 const roofed = new Set(page.roofs.map((roof) => roof.device));
 

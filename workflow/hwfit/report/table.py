@@ -59,7 +59,7 @@ HIGHER_IS_BETTER = {"throughput": "throughput_samples_per_s"}
 LOWER_IS_BETTER = {
     "latency": "latency_p50_ms",
     "energy": "energy_j_per_sample",
-    "cost": "cost_usd_per_million",
+    "cost": "cost_per_million",
 }
 
 

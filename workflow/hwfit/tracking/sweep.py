@@ -46,9 +46,21 @@ TAGS = (
     "energy_scope",
     "number_format",
     "bound",
+    "price_source",
+    "currency",
 )
 FAILED_STATUSES = ("oom", "incorrect", "timeout", "crashed")
-NUMBERS = (*METRICS, "pass_s", "artifact_s", "utilization", "cost_usd_per_million", "rounds")
+NUMBERS = (
+    *METRICS,
+    "pass_s",
+    "artifact_s",
+    "utilization",
+    "cost_usd_per_million",
+    "cost_per_million",
+    "cost_per_million_tokens",
+    "price_per_hour",
+    "rounds",
+)
 REMEDY = "The records are safe; `snakemake --cores 1 track` logs them once the store answers."
 
 
