@@ -33,7 +33,8 @@ class MemoryLine:
 
 def memory_section(rows: pd.DataFrame, words: Language) -> dict[str, Any] | None:
     """Sentences and lines on memory; None where no row has a peak."""
-    measured = rows[(rows["status"] == "ok") & rows["peak_memory_mb"].notna()]
+    known = rows["peak_memory_mb"].gt(0) & rows["batch_size"].notna()
+    measured = rows[(rows["status"] == "ok") & known]
     sentences = [sentence for sentence in (prediction(measured, words), short(rows, words)) if sentence]
     if measured.empty:
         return {"sentences": sentences, "lines": [], "more": 0} if sentences else None
