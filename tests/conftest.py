@@ -12,6 +12,15 @@ ROOT = Path(__file__).parents[1]
 REQUIRED = os.environ.get("HWFIT_REQUIRE", "").split(",")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real runs go alone; of what goes side by side, a file has one worker, and so has the prepared zoo."""
+    for item in items:
+        if ROOT / "tests" / "workflow" in item.path.parents:
+            item.add_marker("alone")
+        is_zoo = "checkpoints" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("checkpoints" if is_zoo else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def python_of():
     """The Python of a runtime's environment, as `make test` built it."""
