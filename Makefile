@@ -15,7 +15,7 @@ show: $(VENV)/control
 	@$(BIN)/python -m hwfit show
 
 test: $(VENV)/test environments
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not alone"
+	$(BIN)/python -m pytest -n 2 -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 environments: $(VENV)/control
