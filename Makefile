@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 export HWFIT_ENVIRONMENTS ?= $(CURDIR)/.environments
 
-.PHONY: run show test lint format ui register retry bench unlock clean
+.PHONY: run show test environments lint format ui register retry bench unlock clean
 
 run: $(VENV)/control
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger rich
@@ -14,9 +14,12 @@ run: $(VENV)/control
 show: $(VENV)/control
 	@$(BIN)/python -m hwfit show
 
-test: $(VENV)/test
+test: $(VENV)/test environments
+	$(BIN)/python -m pytest -n 2 -m "not alone"
+	$(BIN)/python -m pytest -m alone
+
+environments: $(VENV)/control
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet all -- environments
-	$(BIN)/python -m pytest
 
 lint: $(VENV)/test
 	$(BIN)/ruff check workflow tests benchmarks

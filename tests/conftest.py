@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,28 @@ import fake_nvml
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = os.environ.get("HWFIT_REQUIRE", "").split(",")
+# Tests of the prepared zoo: a second worker would prepare it again, for minutes.
+OF_CHECKPOINTS = ("test_sessions", "test_weights", "test_quantized_files", "test_zoo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real runs measure, so they go alone."""
+    for item in items:
+        if ROOT / "tests" / "workflow" in item.path.parents:
+            item.add_marker("alone")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of two workers one has a file, whose tests share fixtures, and one all that shares `checkpoints`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "checkpoints" if Path(file).stem in OF_CHECKPOINTS else file
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -215,17 +215,22 @@ def test_half_of_the_prunable_weights_are_zero_after_prune50(checkpoints):
     assert card["deflated_bytes"] < 0.7 * card["file_bytes"]
 
 
-CALLABLE = """
-import json, sys
+CALLABLES = """
+import json
 from pathlib import Path
 from hwfit.worker.prepare import prepare
 
-try:
-    out = Path(sys.argv[1])
-    prepare("mine", json.loads(sys.argv[2]), out / "mine.npz", out)
-    print(json.dumps(json.loads((out / "card.json").read_text())))
-except Exception as error:
-    print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+found, data = {}, Path("mine.npz")
+for path in ("mine:net", "mine:absent", "mine:not_a_module", "nowhere:net"):
+    out = Path(path.replace(":", "-"))
+    out.mkdir()
+    try:
+        model = {"task": "classification", "data": data.name, "sources": {"torch": {"callable": path}}}
+        prepare("mine", model, data, out)
+        found[path] = json.loads((out / "card.json").read_text())
+    except Exception as error:
+        found[path] = {"error": f"{type(error).__name__}: {error}"}
+print(json.dumps(found))
 """
 MINE = """
 import torch
@@ -239,30 +244,33 @@ def not_a_module():
 """
 
 
+@pytest.fixture(scope="module")
+def callables(python_of, tmp_path_factory):
+    """The card of each callable's model, or the error."""
+    directory = tmp_path_factory.mktemp("callables")
+    (directory / "mine.py").write_text(MINE)
+    x = np.random.default_rng(0).random((10, 6), np.float32)
+    np.savez(directory / "mine.npz", x=x, labels=np.zeros(10, int))
+    return run_python(python_of("torch-cpu"), CALLABLES, cwd=directory)
+
+
+def test_a_users_callable_becomes_a_model(callables):
+    card = callables["mine:net"]
+    assert card["parameters"] == 6 * 8 + 8 + 8 * 3 + 3
+    assert card["inputs"] == [{"name": "x", "dtype": "float32", "shape": [6]}]
+    assert card["labelled"]
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("mine:net", None),
         ("mine:absent", "mine has no function absent"),
         ("mine:not_a_module", "returned a int, not a torch.nn.Module"),
         ("nowhere:net", "nowhere cannot be imported"),
     ],
 )
-def test_a_users_callable_becomes_a_model_or_a_message(python_of, tmp_path, path, expected):
-    (tmp_path / "mine.py").write_text(MINE)
-    np.savez(
-        tmp_path / "mine.npz",
-        x=np.random.default_rng(0).random((10, 6), np.float32),
-        labels=np.zeros(10, int),
-    )
-    model = {"task": "classification", "data": "mine.npz", "sources": {"torch": {"callable": path}}}
-    card = run_python(python_of("torch-cpu"), CALLABLE, str(tmp_path), json.dumps(model), cwd=tmp_path)
-    if expected:
-        assert expected in card["error"]
-    else:
-        assert card["parameters"] == 6 * 8 + 8 + 8 * 3 + 3
-        assert card["inputs"] == [{"name": "x", "dtype": "float32", "shape": [6]}]
-        assert card["labelled"]
+def test_a_callable_that_makes_no_model_is_a_message(callables, path, expected):
+    assert expected in callables[path]["error"]
 
 
 PEAKS = """

@@ -10,6 +10,7 @@ import string
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import pandas as pd
 import pytest
 
@@ -295,6 +296,7 @@ def test_nothing_that_fits_shows_the_nearest_misses_and_the_advice(tmp_path):
 def test_charts_are_valid_and_name_no_data_of_their_own(words):
     specifications = charts.build(prepare(make_table(), {}), words)
     for name, specification in specifications.items():
+        alt.Chart.from_dict(specification)
         text = json.dumps(specification)
         assert '"name": "rows"' in text, name
         assert '"url"' not in text

@@ -280,6 +280,7 @@ def test_an_inventory_adds_the_peaks_up_and_names_the_runtimes(tmp_path):
 # --- Around it ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_what_members_compute_is_no_foreign_load():
     burn = "import time; end = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
     process = subprocess.Popen([sys.executable, "-c", burn])
