@@ -38,7 +38,20 @@ def main(arguments: list[str] | None = None) -> int:
     confirm.add_argument("--device", required=True)
     confirm.add_argument("--output", type=Path, required=True)
 
+    judge = commands.add_parser("judge", help="say which runs of training go on after a rung")
+    judge.add_argument("--plan", type=Path, required=True)
+    for name in ("device", "runtime", "model"):
+        judge.add_argument(f"--{name}", required=True)
+    judge.add_argument("--rung", type=int, required=True)
+    judge.add_argument("--output", type=Path, required=True)
+
+    train = commands.add_parser("collect-training", help="collect the records of training")
+    train.add_argument("--plan", type=Path, required=True)
+    train.add_argument("--output", type=Path, required=True)
+
     decide = commands.add_parser("decide", help="collect the records and decide")
+    decide.add_argument("--training", type=Path, help="reports/training.csv, where something was trained")
+    decide.add_argument("--configurations", type=Path, help="where its configurations go")
     decide.add_argument("--plan", type=Path, required=True)
     decide.add_argument("--table", type=Path, required=True)
     decide.add_argument("--recommendation", type=Path, required=True)
@@ -170,12 +183,39 @@ def run_pipeline(asked: argparse.Namespace) -> int:
     return 0
 
 
+def run_judge(asked: argparse.Namespace) -> int:
+    from hwfit.training_collect import judge_rung
+
+    group = (asked.device, asked.runtime, asked.model)
+    write_json(asked.output, judge_rung(read_json(asked.plan), group, asked.rung))
+    return 0
+
+
+def run_collect_training(asked: argparse.Namespace) -> int:
+    from hwfit.collect import prices_of, read_inventories
+    from hwfit.training_collect import read_training
+    from hwfit.training_table import make_run_table
+
+    plan = read_json(asked.plan)
+    table = make_run_table(read_training(plan), plan, read_inventories(plan), prices_of(plan["study"]))
+    write_bytes(asked.output, table.to_csv(index=False).encode())
+    return 0
+
+
 def run_decide(asked: argparse.Namespace) -> int:
     from hwfit.collect import read_inventories, read_rows
     from hwfit.recommendation import recommend
 
     plan = read_json(asked.plan)
-    table, recommendation = recommend(read_rows(plan), plan, read_inventories(plan))
+    trained = []
+    if asked.training:
+        from hwfit.training_table import make_configuration_table, make_configurations, read_run_table
+
+        trained = make_configurations(read_run_table(asked.training))
+    table, recommendation = recommend(read_rows(plan), plan, read_inventories(plan), trained)
+    if asked.configurations:
+        configurations = make_configuration_table(trained)
+        write_bytes(asked.configurations, configurations.to_csv(index=False).encode())
     write_bytes(asked.table, table.to_csv(index=False).encode())
     write_json(asked.recommendation, recommendation)
     return 0
@@ -363,6 +403,8 @@ COMMANDS = {
     "dataset": run_dataset,
     "nominate": run_nominate,
     "confirm": run_confirm,
+    "judge": run_judge,
+    "collect-training": run_collect_training,
     "decide": run_decide,
     "archive": run_archive,
     "pipeline": run_pipeline,

@@ -1,8 +1,9 @@
-"""What single values of the section `training` cannot show: names, settings and runs that do not go together."""
+"""What single values of the section `training` cannot show: names, settings and runs that contradict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from hwfit.catalog import DIGIT_SETS, FRAMEWORKS, TEXT_SETS
@@ -16,6 +17,8 @@ from hwfit.training_records import OPTIMIZERS, SHARED_HYPERPARAMETERS
 from hwfit.training_runs import is_excluded, runs_of
 from hwfit.training_sections import TrainingExclusion, TrainingMatrix
 
+# What each task that can be trained is trained on, of the data that hwfit brings.
+TRAINING_SETS = {"classification": DIGIT_SETS, "generation": TEXT_SETS}
 # What a sweep compares runs of one model by, and so must be the same wherever that model is trained.
 SHARED_SETTINGS = ("target_accuracy", "max_epochs", "search", "halving")
 
@@ -57,32 +60,32 @@ def _check_settings(path: KeyPath, matrix: TrainingMatrix) -> Iterator[Finding]:
             if key not in known:
                 yield (*place, key), f"is not one of {name}'s; allowed: {', '.join(known)}"
     epochs = matrix.rung_epochs
-    if any(later <= earlier for earlier, later in zip(epochs, epochs[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(epochs)):
         rungs = ", ".join(map(str, epochs))
         message = (
             f"makes {len(epochs)} rungs that end after {rungs} epochs; allowed: each after the one before"
         )
         yield (*path, "halving"), f"{message} (fewer rungs, or more max_epochs)"
     for index, parts in enumerate(matrix.accumulation):
-        for size in matrix.batch_sizes:
-            if size % parts:
-                message = f"is {parts}, which does not divide the batch size {size}"
-                yield (
-                    (*path, "accumulation", index),
-                    f"{message}; allowed: what divides every batch size here",
-                )
+        odd = [size for size in matrix.batch_sizes if size % parts]
+        if odd:
+            message = f"is {parts}, which does not divide the batch size {odd[0]}"
+            yield (*path, "accumulation", index), f"{message}; allowed: what divides every batch size here"
 
 
 def _check_data(path: KeyPath, matrix: TrainingMatrix, models: Mapping[str, Model]) -> Iterator[Finding]:
-    """Every model is one that hwfit defines, with data to train on."""
+    """Every model is one that hwfit defines, with something to learn and data to learn it from."""
     for index, name in enumerate(matrix.models):
         model, place = models[name], (*path, "models", index)
+        learnable = TRAINING_SETS.get(model.task, ())
         if any(source.zoo is None for source in model.sources.values() if not source.export):
             yield place, f"is {shown(name)}, which is no zoo model; allowed: models whose sources are `zoo`"
-        elif data_kind(model.data) == "named" and model.data not in (*DIGIT_SETS, *TEXT_SETS):
-            trainable = ", ".join((*DIGIT_SETS, *TEXT_SETS))
+        elif not learnable:
+            message = f"is {shown(name)}, whose task is {model.task}"
+            yield place, f"{message}; allowed: models that learn {', or '.join(TRAINING_SETS)}"
+        elif data_kind(model.data) == "named" and model.data not in learnable:
             message = f"is {shown(name)}, whose data, {model.data}, hold nothing to train on"
-            yield place, f"{message}; allowed: models on {trainable}, or on data of your own with labels"
+            yield place, f"{message}; allowed: {', '.join(learnable)}, or data of your own with labels"
 
 
 def _check_runtimes(
@@ -95,8 +98,8 @@ def _check_runtimes(
                 message = f"is {shown(runtime)}, which device {shown(device)} does not list; it lists: "
                 yield (
                     (*path, "runtimes", index),
-                    f"{message}{', '.join(names)}{nearest(runtime, names)}; leave `runtimes` out, or give the "
-                    "device an entry of its own",
+                    f"{message}{', '.join(names)}{nearest(runtime, names)}; leave `runtimes` out, or give "
+                    "the device an entry of its own",
                 )
     for index, device in enumerate(matrix.devices):
         if not matrix.runtimes and not any(name in FRAMEWORKS for name in devices[device].runtimes):

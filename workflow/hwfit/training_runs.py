@@ -90,9 +90,7 @@ def obstacle(run: TrainingRun, study: Study) -> tuple[str, str] | None:
 
 
 def is_excluded(run: TrainingRun, exclusions: Iterable[TrainingExclusion]) -> bool:
-    """Whether some exclusion matches in every key it gives."""
+    """Whether some exclusion matches in every key it gives, one at least."""
     actual = run.to_dict()
-    return any(
-        all(actual[key] == value for key, value in exclusion.model_dump(exclude_none=True).items())
-        for exclusion in exclusions
-    )
+    rules = (exclusion.model_dump(exclude_none=True) for exclusion in exclusions)
+    return any(rule and all(actual[key] == value for key, value in rule.items()) for rule in rules)

@@ -6,7 +6,8 @@ rule decide:
         plan="results/plan.json",
         profiles=plan.first_looks(),
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
-        inventories=[matrix.inventory_file(device) for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        training=RUN_TABLE,
     output:
         table=report(
             "reports/combinations.csv",
@@ -20,13 +21,18 @@ rule decide:
             category="Results",
             labels={"file": "the recommendation, for machines"},
         ),
+        configurations=CONFIGURATION_TABLE,
+    params:
+        training="--training {} --configurations {}".format(*RUN_TABLE, *CONFIGURATION_TABLE)
+        if RUN_TABLE
+        else "",
     log:
         "logs/decide.log",
     conda:
         CONTROL_YAML
     shell:
         '"$HWFIT_PYTHON" -m hwfit decide --plan {input.plan:q} --table {output.table:q}'
-        " --recommendation {output.recommendation:q} > {log:q} 2>&1"
+        " --recommendation {output.recommendation:q} {params.training} > {log:q} 2>&1"
 
 
 rule archive_measurements:
@@ -34,7 +40,7 @@ rule archive_measurements:
         plan="results/plan.json",
         profiles=plan.first_looks(),
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
-        inventories=[matrix.inventory_file(device) for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
     output:
         # Not in Snakemake's own report: every sample of a large sweep would be inside it.
         "reports/measurements.zip",

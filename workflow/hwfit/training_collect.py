@@ -1,0 +1,129 @@
+"""From the records of training to rows: every run of the plan has one, whatever happened to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hwfit.halving import Standing, judge, standing_of
+from hwfit.records import RecordError, read_json
+from hwfit.training_plan import TRAINING, Group, verdict_file
+from hwfit.training_records import (
+    TrainingRecord,
+    TrainingRun,
+    read_log,
+    read_training_record,
+    record_path,
+)
+
+RUN_FIELDS = tuple(field.name for field in fields(TrainingRun))
+
+
+@dataclass
+class TrainingRow:
+    """One run: its last record, and where and why the search stopped it, if it did."""
+
+    run: TrainingRun
+    planned: Mapping[str, Any]
+    status: str
+    reason: str = ""
+    record: TrainingRecord | None = None
+    stopped: str = ""
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        return self.record.metrics if self.record else {}
+
+    @property
+    def valid(self) -> bool:
+        return self.record is not None and self.record.valid
+
+    def curve(self, directory: Path | str = ".") -> list[dict[str, Any]]:
+        """A line an epoch, see `training_records.LOG`."""
+        return read_log(Path(directory) / TRAINING / self.run.path)
+
+
+def read_training(plan: Mapping[str, Any], directory: Path | str = ".") -> list[TrainingRow]:
+    """The rows of a plan's runs, from the records below a directory."""
+    directory = Path(directory)
+    verdicts = read_verdicts(plan, directory)
+    return [read_row(planned, verdicts, directory) for planned in plan.get("training", [])]
+
+
+def read_row(
+    planned: Mapping[str, Any], verdicts: Mapping[str, tuple[int, str]], directory: Path
+) -> TrainingRow:
+    """One run's row: the record of the last rung that it came to."""
+    run = run_of(planned)
+    if planned["status"]:
+        return TrainingRow(run, planned, planned["status"], planned["reason"])
+    last, why = verdicts.get(run.configuration, (len(planned["rung_epochs"]) - 1, ""))
+    try:
+        record = read_training_record(record_path(directory / TRAINING / run.path, last))
+        if record.run != run.to_dict():
+            raise RecordError(f"speaks of {TrainingRun(**record.run)}")
+    except RecordError as error:
+        return TrainingRow(run, planned, "crashed", f"no record that can be read: {error}")
+    # A run that failed was not stopped by the search: its status says what ended it.
+    stopped = f"rung {last}, {why}" if why and record.status == "ok" else ""
+    return TrainingRow(run, planned, record.status, record.reason, record, stopped)
+
+
+def read_verdicts(plan: Mapping[str, Any], directory: Path) -> dict[str, tuple[int, str]]:
+    """For each configuration that the search stopped: after which rung, and why."""
+    found: dict[str, tuple[int, str]] = {}
+    for group, rungs in groups_of(plan).items():
+        for rung in range(rungs - 1):
+            path = directory / verdict_file(group, rung)
+            try:
+                stopped = read_json(path)["stopped"]
+                found |= {each["configuration"]: (rung, each["reason"]) for each in stopped}
+            except (RecordError, KeyError, TypeError) as error:
+                print(f"{path}: names nobody that was stopped ({error})", file=sys.stderr)
+                break
+    return found
+
+
+def groups_of(plan: Mapping[str, Any]) -> dict[Group, int]:
+    """The groups of runs that were made, with their number of rungs."""
+    return {
+        (planned["device"], planned["runtime"], planned["model"]): len(planned["rung_epochs"])
+        for planned in plan.get("training", [])
+        if not planned["status"]
+    }
+
+
+def judge_rung(
+    plan: Mapping[str, Any], group: Group, rung: int, directory: Path | str = "."
+) -> dict[str, Any]:
+    """The verdict on a rung of a group, as `results/halving/` holds it."""
+    directory = Path(directory)
+    planned = [
+        each
+        for each in plan["training"]
+        if not each["status"] and (each["device"], each["runtime"], each["model"]) == group
+    ]
+    if rung:
+        before = set(read_json(directory / verdict_file(group, rung - 1))["go_on"])
+        planned = [each for each in planned if run_of(each).path in before]
+    standings = [read_standing(run_of(each), rung, directory) for each in planned]
+    verdict = judge(standings, planned[0]["eta"] if planned else 2)
+    epochs = planned[0]["rung_epochs"][rung] if planned else None
+    return {"group": list(group), "rung": rung, "epochs": epochs} | asdict(verdict)
+
+
+def read_standing(run: TrainingRun, rung: int, directory: Path) -> Standing:
+    """Where a run stands after a rung; where its record cannot be read, it has failed."""
+    try:
+        record = read_training_record(record_path(directory / TRAINING / run.path, rung))
+    except RecordError as error:
+        return Standing(run, failure=f"crashed: {error}")
+    return standing_of(run, record.to_dict())
+
+
+def run_of(planned: Mapping[str, Any]) -> TrainingRun:
+    """The run that a line of the plan is of."""
+    return TrainingRun(**{name: planned[name] for name in RUN_FIELDS})
