@@ -77,7 +77,9 @@ def test_what_both_wings_share_imports_the_standard_library_and_numpy_alone():
             )
 
 
-@pytest.mark.parametrize("module", ["supervisor", "probe", "environment", "job", "lock"])
+@pytest.mark.parametrize(
+    "module", ["supervisor", "probe", "environment", "job", "lock", "training.supervisor"]
+)
 def test_what_runs_before_an_environment_exists_needs_the_standard_library_alone(module):
     """In a bare interpreter: -S leaves site-packages out, so that an import of anything else fails."""
     code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import hwfit.worker.{module}, json;"

@@ -177,6 +177,8 @@ def what_is_unsupported(run: TrainingRun) -> str | None:
         return f"there is no optimizer {run.optimizer}; there are {', '.join(OPTIMIZERS)}"
     if run.runtime not in optimizer.runtimes:
         return f"{run.optimizer} is in {', '.join(optimizer.runtimes)}; {run.runtime} has none of its own"
+    if run.optimizer == "schedule-free" and run.schedule != "constant":
+        return f"schedule-free stands in for a schedule: there is none beside it, {run.schedule} neither"
     if run.batch_size % run.accumulation:
         return f"a batch of {run.batch_size} cannot be made of {run.accumulation} micro-batches of one size"
     return None
