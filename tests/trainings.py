@@ -47,7 +47,7 @@ def make_run(**changes: Any) -> TrainingRun:
     return replace(run, **changes)
 
 
-def curve(run: TrainingRun, epochs: int) -> list[dict[str, Any]]:
+def curve(run: TrainingRun, epochs: int, target: float = 1.0) -> list[dict[str, Any]]:
     """A learning curve by formula: a power of the epochs, slower the further the rate is from its best, with
     noise of the seed; above 20 times the best rate the loss explodes.
     """
@@ -75,7 +75,8 @@ def curve(run: TrainingRun, epochs: int) -> list[dict[str, Any]]:
                 "at": "2026-11-26T12:00:00Z",
             }
         )
-        if loss is None:
+        # As a worker ends a run.
+        if loss is None or 1 - error >= target:
             break
     return lines
 
@@ -136,9 +137,11 @@ def simulate(plan: Plan) -> tuple[list[TrainingRow], float]:
         going, records = {planned.run.path for planned in members}, {}
         for rung in range(trained.rungs(group)):
             for planned in (each for each in members if each.run.path in going):
-                lines = curve(planned.run, planned.matrix.rung_epochs[rung])
+                matrix = planned.matrix
+                lines = curve(planned.run, matrix.rung_epochs[rung], matrix.target_accuracy)
                 records[planned.run] = record(planned, rung, lines)
-            standings = [standing_of(r, records[r].to_dict()) for r in records if r.path in going]
+            known = going | {r.path for r, each in records.items() if each.metrics["seconds_to_target"]}
+            standings = [standing_of(r, records[r].to_dict()) for r in records if r.path in known]
             going = set(judge(standings, members[0].matrix.halving.eta).go_on)
         rows += [TrainingRow(run, told[run], each.status, each.reason, each) for run, each in records.items()]
     return rows, sum(row.metrics["train_s"] or 0.0 for row in rows)
@@ -147,7 +150,7 @@ def simulate(plan: Plan) -> tuple[list[TrainingRow], float]:
 def write_rung(directory: Path, planned: PlannedRun, rung: int, flags: tuple[Flag, ...] = ()) -> None:
     """The record of one rung, and the log until then."""
     place = directory / TRAINING / planned.run.path
-    lines = curve(planned.run, planned.matrix.rung_epochs[rung])
+    lines = curve(planned.run, planned.matrix.rung_epochs[rung], planned.matrix.target_accuracy)
     write_json(record_path(place, rung), record(planned, rung, lines, flags=list(flags)).to_dict())
     (place / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 

@@ -10,8 +10,8 @@ from hwfit.training_table import make_configurations, make_run_table
 from trainings import make_run, make_training, simulate
 
 
-def standing(rate: float, *, seconds=None, accuracy=0.5, failure="", **run) -> Standing:
-    return Standing(make_run(learning_rate=rate, **run), seconds, accuracy, 1.0, failure)
+def standing(rate: float, *, seconds=None, accuracy=0.5, failure="", trained=1.0, **run) -> Standing:
+    return Standing(make_run(learning_rate=rate, **run), seconds, accuracy, 1.0, seconds or trained, failure)
 
 
 def going(*standings: Standing, eta: int = 3) -> list[float]:
@@ -24,12 +24,30 @@ def test_the_best_part_by_accuracy_goes_on_rounded_up():
     assert going(*found) == [2, 4]
 
 
+def test_one_that_has_reached_the_target_is_finished_and_does_not_go_on():
+    reached = standing(1, seconds=9.0, accuracy=0.91)
+    verdict = judge([reached, standing(2, accuracy=0.95)], 1)
+    assert verdict.finished == [reached.run.path]
+    assert verdict.go_on == [make_run(learning_rate=2).path]
+
+
 def test_one_that_has_reached_the_target_is_ahead_of_one_that_is_more_accurate():
-    assert going(standing(1, seconds=9.0, accuracy=0.91), standing(2, accuracy=0.95), eta=2) == [1]
+    verdict = judge([standing(1, seconds=9.0, accuracy=0.91), standing(2, accuracy=0.95)], 2)
+    assert [(each.rank, each.reason) for each in verdict.stopped] == [(2, "ranked 2 of 2")]
 
 
-def test_of_those_that_have_reached_it_the_soonest_goes_on():
-    assert going(standing(1, seconds=9.0), standing(2, seconds=3.0), standing(3, seconds=5.0)) == [2]
+def test_one_that_can_no_longer_be_the_soonest_is_stopped_whatever_its_rank():
+    verdict = judge([standing(1, seconds=2.0), standing(2, trained=3.0), standing(3, trained=1.0)], 1)
+    assert verdict.go_on == [make_run(learning_rate=3).path]
+    (stopped,) = verdict.stopped
+    assert "trained 3 s, and" in stopped.reason and "after 2 s" in stopped.reason
+
+
+def test_of_a_configuration_only_the_seeds_go_on_that_have_not_reached_the_target():
+    seeds = [standing(1, seconds=1.0), standing(1, seed=1), standing(1, seed=2)]
+    verdict = judge(seeds, 3)
+    assert verdict.go_on == [make_run(learning_rate=1, seed=seed).path for seed in (1, 2)]
+    assert verdict.finished == [seeds[0].run.path]
 
 
 def test_batch_sizes_do_not_compete_with_each_other():

@@ -5,6 +5,10 @@ et al., *Hyperband* (2018). Those compete that differ in the optimizer and its l
 batch size, schedule and precision an epoch takes about as long for all of them, so equal epochs compare
 fairly, and every batch size keeps a learning rate of its own. A configuration stands for its seeds together.
 
+A run ends when it reaches the target, so those that have reached it have nothing left to learn; and one that
+has trained longer than another of its bracket needed in all can no longer be the soonest: it is stopped
+whatever its rank.
+
 Pure logic on plain data.
 """
 
@@ -28,14 +32,21 @@ class Standing:
     seconds_to_target: float | None = None
     best_accuracy: float | None = None
     loss: float | None = None
+    train_s: float | None = None
     failure: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has reached the target."""
+        return self.seconds_to_target is not None
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """A configuration that does not go on: `rank` of `of` in its bracket, 1 the best."""
+    """A configuration that does not go on, with its runs that were not finished; rank 1 is the best."""
 
     configuration: str
+    runs: list[str]
     rank: int
     of: int
     reason: str
@@ -43,9 +54,10 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which runs go on, by their paths, and which configurations were stopped."""
+    """Which runs go on, by their paths, which have reached the target, and which were stopped."""
 
     go_on: list[str]
+    finished: list[str]
     stopped: list[Stopped]
 
 
@@ -53,25 +65,40 @@ def judge(standings: Sequence[Standing], eta: int) -> Verdict:
     """Which runs go on after a rung: of each bracket the best `1 / eta` of its configurations, rounded up.
 
     Those that have reached the target come first, the soonest of them in front; then the more accurate, then
-    the lower loss. What failed goes on in no seed, and takes nobody's place.
+    the lower loss. What failed goes on in no seed, and comes last.
+
+    Parameters
+    ----------
+    standings : of all runs that were not stopped before, those that finished earlier included
     """
     brackets: dict[tuple[Any, ...], dict[str, list[Standing]]] = {}
     for standing in standings:
         run = standing.run
         brackets.setdefault(bracket_of(run), {}).setdefault(run.configuration, []).append(standing)
-    go_on: list[str] = []
-    stopped: list[Stopped] = []
+    verdict = Verdict([], [each.run.path for each in standings if each.is_finished], [])
     for configurations in brackets.values():
-        ranked = sorted(configurations, key=lambda name: rank_key(configurations[name]))
-        kept = math.ceil(len(ranked) / eta)
-        for rank, name in enumerate(ranked, start=1):
-            failure = next((each.failure for each in configurations[name] if each.failure), "")
-            if rank <= kept and not failure:
-                go_on += [each.run.path for each in configurations[name]]
+        ranked = sorted(configurations.items(), key=lambda named: rank_key(named[1]))
+        for rank, (name, seeds) in enumerate(ranked, start=1):
+            open_runs = [each.run.path for each in seeds if not each.is_finished]
+            reason = why_stopped(seeds, rank, len(ranked), eta, *ranked[0])
+            if open_runs and reason:
+                verdict.stopped.append(Stopped(name, open_runs, rank, len(ranked), reason))
             else:
-                reason = failure or f"ranked {rank} of {len(ranked)}"
-                stopped.append(Stopped(name, rank, len(ranked), reason))
-    return Verdict(go_on, stopped)
+                verdict.go_on.extend(open_runs)
+    return verdict
+
+
+def why_stopped(
+    seeds: Sequence[Standing], rank: int, of: int, eta: int, leader: str, leading: Sequence[Standing]
+) -> str:
+    """Why a configuration does not go on; empty where it does."""
+    if failure := next((each.failure for each in seeds if each.failure), ""):
+        return failure
+    soonest = middle([each.seconds_to_target for each in leading], math.inf)
+    trained = middle([each.train_s for each in seeds], 0.0)
+    if trained > soonest:
+        return f"trained {trained:.3g} s, and {leader} had reached the target after {soonest:.3g} s"
+    return f"ranked {rank} of {of}" if rank > math.ceil(of / eta) else ""
 
 
 def bracket_of(run: TrainingRun) -> tuple[Any, ...]:
@@ -114,4 +141,5 @@ def standing_of(run: TrainingRun, record: Mapping[str, Any]) -> Standing:
         metrics.get("seconds_to_target"),
         metrics.get("best_validation_accuracy"),
         metrics.get("final_loss"),
+        metrics.get("train_s"),
     )

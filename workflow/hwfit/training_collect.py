@@ -49,18 +49,16 @@ class TrainingRow:
 def read_training(plan: Mapping[str, Any], directory: Path | str = ".") -> list[TrainingRow]:
     """The rows of a plan's runs, from the records below a directory."""
     directory = Path(directory)
-    verdicts = read_verdicts(plan, directory)
-    return [read_row(planned, verdicts, directory) for planned in plan.get("training", [])]
+    ends = read_ends(plan, directory)
+    return [read_row(planned, ends, directory) for planned in plan.get("training", [])]
 
 
-def read_row(
-    planned: Mapping[str, Any], verdicts: Mapping[str, tuple[int, str]], directory: Path
-) -> TrainingRow:
+def read_row(planned: Mapping[str, Any], ends: Mapping[str, tuple[int, str]], directory: Path) -> TrainingRow:
     """One run's row: the record of the last rung that it came to."""
     run = run_of(planned)
     if planned["status"]:
         return TrainingRow(run, planned, planned["status"], planned["reason"])
-    last, why = verdicts.get(run.configuration, (len(planned["rung_epochs"]) - 1, ""))
+    last, why = ends.get(run.path, (len(planned["rung_epochs"]) - 1, ""))
     try:
         record = read_training_record(record_path(directory / TRAINING / run.path, last))
         if record.run != run.to_dict():
@@ -72,17 +70,18 @@ def read_row(
     return TrainingRow(run, planned, record.status, record.reason, record, stopped)
 
 
-def read_verdicts(plan: Mapping[str, Any], directory: Path) -> dict[str, tuple[int, str]]:
-    """For each configuration that the search stopped: after which rung, and why."""
+def read_ends(plan: Mapping[str, Any], directory: Path) -> dict[str, tuple[int, str]]:
+    """Of the runs that ended before the last rung: in which, and why where the search stopped them."""
     found: dict[str, tuple[int, str]] = {}
     for group, rungs in groups_of(plan).items():
         for rung in range(rungs - 1):
             path = directory / verdict_file(group, rung)
             try:
-                stopped = read_json(path)["stopped"]
-                found |= {each["configuration"]: (rung, each["reason"]) for each in stopped}
-            except (RecordError, KeyError, TypeError) as error:
-                print(f"{path}: names nobody that was stopped ({error})", file=sys.stderr)
+                verdict = read_json(path)
+                found |= {run: (at, "") for run, at in verdict["finished"].items()}
+                found |= {run: (rung, each["reason"]) for each in verdict["stopped"] for run in each["runs"]}
+            except (RecordError, KeyError, TypeError, AttributeError) as error:
+                print(f"{path}: does not say which runs ended ({error})", file=sys.stderr)
                 break
     return found
 
@@ -101,18 +100,27 @@ def judge_rung(
 ) -> dict[str, Any]:
     """The verdict on a rung of a group, as `results/halving/` holds it."""
     directory = Path(directory)
-    planned = [
-        each
+    planned = {
+        run_of(each).path: each
         for each in plan["training"]
         if not each["status"] and (each["device"], each["runtime"], each["model"]) == group
-    ]
+    }
+    going, finished = list(planned), {}
     if rung:
-        before = set(read_json(directory / verdict_file(group, rung - 1))["go_on"])
-        planned = [each for each in planned if run_of(each).path in before]
-    standings = [read_standing(run_of(each), rung, directory) for each in planned]
-    verdict = judge(standings, planned[0]["eta"] if planned else 2)
-    epochs = planned[0]["rung_epochs"][rung] if planned else None
-    return {"group": list(group), "rung": rung, "epochs": epochs} | asdict(verdict)
+        before = read_json(directory / verdict_file(group, rung - 1))
+        going, finished = before["go_on"], before["finished"]
+    at = {path: rung for path in going} | finished
+    standings = [read_standing(run_of(planned[path]), at[path], directory) for path in at if path in planned]
+    any_run = next(iter(planned.values()))
+    verdict = judge(standings, any_run["eta"])
+    return {
+        "group": list(group),
+        "rung": rung,
+        "epochs": any_run["rung_epochs"][rung],
+        "go_on": verdict.go_on,
+        "finished": {path: at[path] for path in verdict.finished},
+        "stopped": [asdict(each) for each in verdict.stopped],
+    }
 
 
 def read_standing(run: TrainingRun, rung: int, directory: Path) -> Standing:

@@ -126,7 +126,8 @@ class TrainingPlan:
             "cores": device.cores or [],
             "checkpoint_seconds": matrix.checkpoint_seconds,
             "timeout_seconds": matrix.timeout_seconds,
-            "parallel": 1,
+            "memory_limit_mb": device.memory_limit_mb,
+            "parallel": None,
         }
 
     def priority_of(self, device: str, runtime: str) -> Callable[[Any], float]:
