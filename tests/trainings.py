@@ -9,15 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from hwfit.decision_sections import Decision as Wanted
 from hwfit.halving import judge, standing_of
 from hwfit.matrix import Plan
-from hwfit.records import Flag, write_json
+from hwfit.records import COLUMNS, Flag, write_json
+from hwfit.report.training import Training
+from hwfit.training_answers import training_answers
 from hwfit.training_collect import TrainingRow, judge_rung
 from hwfit.training_plan import TRAINING, TrainingPlan, verdict_file
 from hwfit.training_records import TrainingRecord, TrainingRun, record_path
 from hwfit.training_runs import PlannedRun
-from hwfit.training_table import RUN_COLUMNS, Configuration
+from hwfit.training_table import (
+    RUN_COLUMNS,
+    Configuration,
+    make_configuration_table,
+    make_configurations,
+    make_run_table,
+)
 from studies import make_plan
 
 SAMPLES = 1437
@@ -170,3 +180,21 @@ def make_configuration(
             line |= {"best_validation_accuracy": accuracy if figure is not None else min(accuracy, 0.85)}
         lines.append(line)
     return Configuration(lines)
+
+
+def make_report_inputs(**changes: Any) -> tuple[Training, dict[str, Any]]:
+    """What a report shows of a simulated study, and what its recommendation says of training."""
+    plan = make_training(**changes)
+    rows, _ = simulate(plan)
+    configurations = make_configurations(make_run_table(rows, plan.to_dict(), {}, {}))
+    answers = training_answers(configurations, empty_combinations(), Wanted())
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        lines = curve(row.run, int(row.metrics["epochs"] or 0), row.planned["target_accuracy"])
+        curves[row.run.configuration] = [(each["seconds"], each["validation_accuracy"]) for each in lines]
+    return Training(make_configuration_table(configurations), curves), answers
+
+
+def empty_combinations() -> pd.DataFrame:
+    """combinations.csv of a study that only trains."""
+    return pd.DataFrame(columns=list(COLUMNS))

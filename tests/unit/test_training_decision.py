@@ -56,7 +56,7 @@ def test_reaching_the_target_with_every_seed_is_preferred_to_reaching_it_by_luck
     steady = make_configuration(2.0, 2.1, 2.2, learning_rate=0.2)
     decision = decide(lucky, steady)
     assert decision.chosen is steady
-    assert lucky.verdict == "dominated"
+    assert lucky.verdict == "unreliable"
     assert lucky.reason == "reached the target in 2 of 3 seeds"
 
 

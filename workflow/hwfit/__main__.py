@@ -68,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--recommendation", type=Path, required=True)
         command.add_argument("--output", type=Path, required=True)
     report.add_argument("--measurements", type=Path, help="the archive that the report points to")
+    report.add_argument("--training", type=Path, help="reports/training.csv, where something was trained")
+    report.add_argument("--configurations", type=Path, help="what the decision made of it")
     report.add_argument("--language", default="en", choices=("en", "zh"))
     track.add_argument("--report", type=Path, required=True)
 
@@ -246,12 +248,24 @@ def run_report(asked: argparse.Namespace) -> int:
     from hwfit.report import write_report
     from hwfit.report.inputs import read_inputs
 
-    found = read_inputs(asked.plan, asked.table, asked.recommendation)
+    found = read_inputs(
+        asked.plan,
+        asked.table,
+        asked.recommendation,
+        training_file=asked.training,
+        configurations_file=asked.configurations,
+    )
     for problem in found["problems"]:
         print(problem, file=sys.stderr)
     beside = [
         path.name
-        for path in (asked.table, asked.recommendation, asked.measurements)
+        for path in (
+            asked.table,
+            asked.training,
+            asked.configurations,
+            asked.recommendation,
+            asked.measurements,
+        )
         if path and path.parent.resolve() == asked.output.parent.resolve()
     ]
     write_report(path=asked.output, language=asked.language, downloads=beside, **found)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hwfit.halving import Standing, judge, standing_of
 from hwfit.records import RecordError, read_json
 from hwfit.training_plan import TRAINING, Group, verdict_file
@@ -19,6 +21,8 @@ from hwfit.training_records import (
     record_path,
 )
 
+# Of a curve, as many as a chart can show.
+MOST_POINTS = 60
 RUN_FIELDS = tuple(field.name for field in fields(TrainingRun))
 
 
@@ -40,10 +44,6 @@ class TrainingRow:
     @property
     def valid(self) -> bool:
         return self.record is not None and self.record.valid
-
-    def curve(self, directory: Path | str = ".") -> list[dict[str, Any]]:
-        """A line an epoch, see `training_records.LOG`."""
-        return read_log(Path(directory) / TRAINING / self.run.path)
 
 
 def read_training(plan: Mapping[str, Any], directory: Path | str = ".") -> list[TrainingRow]:
@@ -132,6 +132,40 @@ def read_standing(run: TrainingRun, rung: int, directory: Path) -> Standing:
     return standing_of(run, record.to_dict())
 
 
+@dataclass(frozen=True)
+class Curve:
+    """The learning curve that stands for a configuration: (seconds trained, validation accuracy) an epoch."""
+
+    path: str
+    points: list[tuple[float, float]]
+
+
+def typical_curves(runs: pd.DataFrame, directory: Path | str = ".") -> list[Curve]:
+    """For each configuration of a table of runs the curve of the run in the middle of its seeds."""
+    found = []
+    names = [name for name in RUN_FIELDS if name != "seed"]
+    for _, seeds in runs.groupby(names, sort=False):
+        measured = seeds[seeds["epochs"].notna()]
+        if measured.empty:
+            continue
+        ranked = measured.sort_values(
+            ["seconds_to_target", "best_validation_accuracy"], ascending=[True, False]
+        )
+        run = run_of(ranked.iloc[(len(ranked) - 1) // 2].to_dict())
+        known = [(each.get("seconds"), each.get("validation_accuracy")) for each in curve_of(run, directory)]
+        points = [(float(s), float(a)) for s, a in known if s and a is not None]
+        found.append(Curve(run.configuration, points[:: max(1, len(points) // MOST_POINTS)]))
+    return found
+
+
+def curve_of(run: TrainingRun, directory: Path | str = ".") -> list[dict[str, Any]]:
+    """A line an epoch, see `training_records.LOG`."""
+    return read_log(Path(directory) / TRAINING / run.path)
+
+
 def run_of(planned: Mapping[str, Any]) -> TrainingRun:
-    """The run that a line of the plan is of."""
-    return TrainingRun(**{name: planned[name] for name in RUN_FIELDS})
+    """The run that a line of the plan, or of a table, is of."""
+    told = {name: planned[name] for name in RUN_FIELDS}
+    told |= {name: int(told[name]) for name in ("batch_size", "seed", "accumulation")}
+    told["activation_checkpointing"] = bool(told["activation_checkpointing"])
+    return TrainingRun(**told)

@@ -78,6 +78,7 @@ def decide_one(group: Sequence[Configuration], objective: str) -> TrainingDecisi
     choose(decision, reliable, column)
     for each in known:
         if each not in reliable:
+            each.verdict = "unreliable"
             each.reason = f"reached the target in {each.reached} of {len(each.counted)} seeds"
     return decision
 

@@ -16,7 +16,16 @@ from hwfit.records import codes
 from hwfit.training_collect import RUN_FIELDS, TrainingRow
 from hwfit.training_records import STATUSES
 
-VERDICTS = ("chosen", "tied", "dominated", "not_reached", "rejected", "diverged", "not_measured")
+VERDICTS = (
+    "chosen",
+    "tied",
+    "dominated",
+    "unreliable",
+    "not_reached",
+    "rejected",
+    "diverged",
+    "not_measured",
+)
 
 _CONFIGURATION = {
     "model": "name in models.yaml",

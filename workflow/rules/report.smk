@@ -23,9 +23,7 @@ rule decide:
         ),
         configurations=CONFIGURATION_TABLE,
     params:
-        training="--training {} --configurations {}".format(*RUN_TABLE, *CONFIGURATION_TABLE)
-        if RUN_TABLE
-        else "",
+        training=TRAINING_OPTIONS,
     log:
         "logs/decide.log",
     conda:
@@ -41,6 +39,7 @@ rule archive_measurements:
         profiles=plan.first_looks(),
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
         inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        training=RUN_TABLE,
     output:
         # Not in Snakemake's own report: every sample of a large sweep would be inside it.
         "reports/measurements.zip",
@@ -58,6 +57,7 @@ rule write_report:
         table="reports/combinations.csv",
         recommendation="reports/recommendation.json",
         measurements="reports/measurements.zip",
+        training=[*RUN_TABLE, *CONFIGURATION_TABLE],
     output:
         report(
             "reports/hardware-selection.html",
@@ -67,6 +67,7 @@ rule write_report:
         ),
     params:
         language=study.config.report.language,
+        training=TRAINING_OPTIONS,
     log:
         "logs/report.log",
     conda:
@@ -74,7 +75,7 @@ rule write_report:
     shell:
         '"$HWFIT_PYTHON" -m hwfit report --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --measurements {input.measurements:q}"
-        " --language {params.language} --output {output:q} > {log:q} 2>&1"
+        " --language {params.language} {params.training} --output {output:q} > {log:q} 2>&1"
 
 
 rule track:

@@ -1,10 +1,10 @@
 """The hardware-selection report: one HTML file that answers, says how surely, and shows why not the others.
 
 `inputs.py` reads what a run left behind, `table.py` prepares the rows, `verdicts.py`, `sets.py`,
-`effects.py` with `reasons.py` and `papers.py`, `findings.py`, `splits.py`, `bounds.py` and `provenance.py`
-put them into words, `charts.py` describes the charts, `page.py` puts all of it into one file that needs no
-network. What a reader sees is text in
-`text/<language>.yaml`, `report.html`, `report.css` and `report.js`; nothing of it is in Python.
+`effects.py` with `reasons.py` and `papers.py`, `training.py`, `findings.py`, `splits.py`, `bounds.py` and
+`provenance.py` put them into words, `charts.py` and `training_chart.py` describe the charts, `page.py` puts
+all of it into one file that needs no network. What a reader sees is text in `text/<language>.yaml`, in the
+page's .html, .css and .js files; nothing of it is in Python.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hwfit.report.page import Surroundings, render
 from hwfit.report.papers import Artifacts
 from hwfit.report.provenance import Contexts
 from hwfit.report.table import prepare
+from hwfit.report.training import Training
 
 __all__ = ["LANGUAGES", "write_report"]
 
@@ -39,6 +40,7 @@ def write_report(
     artifacts: Artifacts | None = None,
     downloads: Sequence[str] = (),
     problems: Sequence[str] = (),
+    training: Training | None = None,
 ) -> None:
     """Write the report, atomically. The same input gives the same bytes.
 
@@ -55,6 +57,7 @@ def write_report(
     artifacts : what the steps of an artifact say of themselves, by the path of the cell that used it
     downloads : names of files that lie beside the report
     problems : what could not be read of the files that the rest comes from
+    training : the configurations of training with their curves, where the study trains
 
     Raises
     ------
@@ -64,6 +67,6 @@ def write_report(
     answers = readable(recommendation)
     rows = prepare(table, answers)
     around = Surroundings(
-        inventories, plan, environments or {}, contexts or {}, artifacts or {}, downloads, problems
+        inventories, plan, environments or {}, contexts or {}, artifacts or {}, downloads, problems, training
     )
     write_bytes(path, render(rows, answers, around, words).encode())
