@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from hwfit.records import Flag, read_json, write_json
-from hwfit.training_collect import read_training
+from hwfit.training_collect import forget_training, read_training
 from hwfit.training_plan import TRAINING, TrainingPlan, verdict_file
 from hwfit.training_records import record_path
 from hwfit.training_table import (
@@ -121,6 +121,38 @@ def test_what_cannot_be_trusted_is_not_in_the_median(tmp_path):
     table = make_configuration_table(make_configurations(collected(tmp_path, plan)))
     assert table["seconds_to_target"].isna().all()
     assert (table["seeds_measured"] == 0).all()
+
+
+def test_what_was_learnt_is_true_however_disturbed_the_time_was(tmp_path):
+    plan = train(tmp_path, make_training(), flags=(Flag("foreign_load", "others computed"),))
+    table = make_configuration_table(make_configurations(collected(tmp_path, plan)))
+    assert table["epochs_to_target"].notna().any()
+    assert table["best_validation_accuracy"].notna().any()
+
+
+def test_what_was_disturbed_is_forgotten_with_all_that_it_would_go_on_from(tmp_path):
+    plan = make_training(learning_rates=[0.1], optimizers=["sgd"], batch_sizes=[16])
+    train(tmp_path, plan, flags=(Flag("foreign_load", "others computed"),))
+    place = tmp_path / TRAINING / plan.training[0].run.path
+    (place / "checkpoint.npz").write_text("weights")
+    assert len(forget_training(tmp_path)) == 3
+    assert list(place.iterdir()) == []
+
+
+def test_what_broke_off_is_tried_again_from_its_checkpoint(tmp_path):
+    plan = make_training(learning_rates=[0.1], optimizers=["sgd"], batch_sizes=[16])
+    train(tmp_path, plan)
+    place = tmp_path / TRAINING / plan.training[0].run.path
+    (place / "checkpoint.npz").write_text("weights")
+    content = read_json(place / "rung0.json") | {"status": "timeout", "valid": False}
+    write_json(place / "rung0.json", content)
+    assert forget_training(tmp_path) == [place / "rung0.json"]
+    assert (place / "checkpoint.npz").exists()
+
+
+def test_a_sound_record_is_kept(tmp_path):
+    train(tmp_path, make_training())
+    assert forget_training(tmp_path) == []
 
 
 def test_the_table_of_runs_reads_back_as_it_was(tmp_path):

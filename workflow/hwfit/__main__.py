@@ -72,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     report.add_argument("--configurations", type=Path, help="what the decision made of it")
     report.add_argument("--language", default="en", choices=("en", "zh"))
     track.add_argument("--report", type=Path, required=True)
+    track.add_argument("--training", type=Path, help="reports/training.csv, where something was trained")
+    track.add_argument("--configurations", type=Path, help="what the decision made of it")
 
     register = commands.add_parser("register", help="register what was chosen with MLflow")
     register.add_argument("--plan", type=Path, required=True)
@@ -106,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument("--output", type=Path, default=Path("reports/comparison.json"))
     compare.add_argument("--csv", type=Path, default=Path("reports/comparison.csv"))
 
+    commands.add_parser("watch", help="follow training in MLflow, on a host that does not measure")
     commands.add_parser("show", help="print the recommendation")
     commands.add_parser("retry", help="forget what may go away by itself, so that the next run tries again")
 
@@ -275,7 +278,8 @@ def run_report(asked: argparse.Namespace) -> int:
 def run_track(asked: argparse.Namespace) -> int:
     from hwfit.config import Study
     from hwfit.matrix import PROFILES, Plan
-    from hwfit.tracking import TrackingError, find_page, log_sweep
+    from hwfit.tracking import TrackingError, find_page, log_sweep, log_training
+    from hwfit.training_table import read_run_table
 
     results = read_results(asked)
     planned = Plan(Study.model_validate(read_json(asked.plan)["study"]))
@@ -284,16 +288,46 @@ def run_track(asked: argparse.Namespace) -> int:
         counts = log_sweep(
             **place,
             profiles=Path(PROFILES),
-            artifacts=[asked.table, asked.recommendation, asked.report],
+            artifacts=[
+                path
+                for path in (
+                    asked.table,
+                    asked.training,
+                    asked.configurations,
+                    asked.recommendation,
+                    asked.report,
+                )
+                if path
+            ],
             recommendation=read_json(asked.recommendation),
             weights={cell: planned.weights_directory(cell) for cell in planned.cells},
             **results,
         )
+        if asked.training:
+            trained = log_training(**place, runs=read_run_table(asked.training))
+            counts |= {f"training_{name}": count for name, count in trained.items()}
         page = find_page(**place)
     except TrackingError as error:
         print(error, file=sys.stderr)
         return 1
     write_json(asked.output, {**counts, "page": page})
+    return 0
+
+
+def run_watch(asked: argparse.Namespace) -> int:
+    from hwfit.tracking import TrackingError, watch
+
+    try:
+        plan = read_json("results/plan.json")
+        watch(**tracked(plan["study"]["config"]), plan=plan)
+    except RecordError as error:
+        print(f"There is nothing to watch yet ({error}): begin with `make run`.", file=sys.stderr)
+        return 1
+    except TrackingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 
@@ -375,8 +409,13 @@ def run_show(asked: argparse.Namespace) -> int:
 
 def run_retry(asked: argparse.Namespace) -> int:
     from hwfit.collect import forget_transient
+    from hwfit.training_collect import forget_training
 
-    for path in forget_transient(Path()):
+    trained = forget_training(Path())
+    if trained:
+        # Snakemake does not ask for what is missing while everything made from it is there.
+        Path("reports/training.csv").unlink(missing_ok=True)
+    for path in [*trained, *forget_transient(Path())]:
         print(f"forgotten: {path}")
     return 0
 
@@ -426,6 +465,7 @@ COMMANDS = {
     "report": run_report,
     "track": run_track,
     "register": run_register,
+    "watch": run_watch,
     "show": run_show,
     "retry": run_retry,
     "ui": run_ui,

@@ -334,7 +334,6 @@ def forget_transient(directory: Path) -> list[Path]:
     removed = []
     patterns = (
         f"{PROFILES}/**/bs*.json",
-        "results/training/**/rung*.json",
         "results/environments/*.json",
         "results/models/*/card.json",
         "results/artifacts/*/*/card.json",

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hwfit.halving import Standing, judge, standing_of
-from hwfit.records import RecordError, read_json
+from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json
 from hwfit.training_plan import TRAINING, Group, verdict_file
 from hwfit.training_records import (
     TrainingRecord,
@@ -130,6 +130,29 @@ def read_standing(run: TrainingRun, rung: int, directory: Path) -> Standing:
     except RecordError as error:
         return Standing(run, failure=f"crashed: {error}")
     return standing_of(run, record.to_dict())
+
+
+def forget_training(directory: Path) -> list[Path]:
+    """Remove the records of what may go away by itself, to be tried again; returns what was removed.
+
+    A run that was disturbed begins anew, since its time counts from the start; one that broke off goes on
+    from its checkpoint.
+    """
+    removed: list[Path] = []
+    for path in sorted((directory / TRAINING).glob("**/rung*.json")):
+        if not path.exists():
+            continue
+        try:
+            record = read_training_record(path)
+        except RecordError:
+            removed.append(path)
+        else:
+            is_disturbed = record.status == "ok" and not record.valid
+            removed += sorted(path.parent.iterdir()) if is_disturbed else []
+            removed += [path] if record.status in TRANSIENT_STATUSES else []
+        for file in removed:
+            file.unlink(missing_ok=True)
+    return removed
 
 
 @dataclass(frozen=True)

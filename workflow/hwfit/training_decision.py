@@ -89,7 +89,7 @@ def standing(configuration: Configuration) -> tuple[str, str]:
     if not configuration.counted:
         distrusted = next((line for line in lines if line["status"] == "ok"), None)
         if distrusted:
-            return "rejected", f"cannot be trusted: {distrusted['flags']}"
+            return "rejected", f"its time cannot be trusted: {distrusted['flags']}"
         return "not_measured", f"{lines[0]['status']}: {lines[0]['reason']}"
     seeds, reached = len(configuration.counted), configuration.reached
     if configuration.to_target(FIGURES["seconds"]) is not None:
@@ -185,7 +185,9 @@ def why_none(group: Sequence[Configuration], objective: str) -> str:
         return f"{where}: {target:g} is reached, but its {objective} is not known."
     tried = [each for each in group if each.values("best_validation_accuracy")]
     if not tried:
-        return f"{where}: nothing was measured that can be trusted."
+        return f"{where}: nothing was trained to an end."
     best = max(tried, key=lambda each: max(each.values("best_validation_accuracy")))
     accuracy = max(best.values("best_validation_accuracy"))
+    if any(each.verdict == "rejected" and each.to_target("epochs_to_target") for each in group):
+        return f"{where}: {target:g} is reached, but no time can be trusted: measure on a quiet host."
     return f"{where}: nothing reaches {target:g}; the nearest is {best.name} with {accuracy:.4g}."

@@ -96,6 +96,8 @@ CONFIGURATION_COLUMNS: dict[str, str] = _CONFIGURATION | {
     "peak_memory_mb": "the highest of the seeds",
     "epochs": "median epochs trained: fewer than max_epochs where the search stopped it",
 }
+# What other load on the host does not change.
+LEARNT = ("epochs_to_target", "best_validation_accuracy", "epochs")
 # What a decision may be made by: the column of a run.
 FIGURES = {"seconds": "seconds_to_target", "energy": "energy_to_target_j", "cost": "cost_to_target_usd"}
 
@@ -176,15 +178,24 @@ class Configuration:
         """Those that were measured and trusted, and those that diverged: a result as well."""
         return [line for line in self.lines if line in self.trusted or line["status"] == "diverged"]
 
+    @property
+    def trained(self) -> list[Mapping[str, Any]]:
+        """The runs that came to their end: what they learnt is true, however disturbed their time was."""
+        return [line for line in self.lines if line["status"] == "ok"]
+
     def values(self, column: str) -> list[float]:
-        """A figure of the trusted runs that have it."""
-        return [float(line[column]) for line in self.trusted if line[column] is not None]
+        """A figure of the runs that have it: of those that are trusted, or what was learnt of all."""
+        lines = self.trained if column in LEARNT else self.trusted
+        return [float(line[column]) for line in lines if line[column] is not None]
 
     def to_target(self, column: str) -> float | None:
         """The median of a figure that counts until the target, a run that never reached it counting as
         infinite; None where that is the median.
         """
-        found = [math.inf if line[column] is None else float(line[column]) for line in self.counted]
+        lines = self.counted
+        if column in LEARNT:
+            lines = [line for line in self.lines if line["status"] in ("ok", "diverged")]
+        found = [math.inf if line[column] is None else float(line[column]) for line in lines]
         median = float(np.median(found)) if found else math.inf
         return median if math.isfinite(median) else None
 

@@ -84,8 +84,11 @@ rule track:
         table="reports/combinations.csv",
         recommendation="reports/recommendation.json",
         report="reports/hardware-selection.html",
+        training=[*RUN_TABLE, *CONFIGURATION_TABLE],
     output:
         "results/tracking.json",
+    params:
+        training=TRAINING_OPTIONS,
     log:
         "logs/track.log",
     conda:
@@ -93,4 +96,4 @@ rule track:
     shell:
         '"$HWFIT_PYTHON" -m hwfit track --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --report {input.report:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " {params.training} --output {output:q} > {log:q} 2>&1"

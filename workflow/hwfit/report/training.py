@@ -212,10 +212,10 @@ def cell(
         if kind == "unreliable":
             said += f" ({row['seeds_reached']:.0f}/{row['seeds']:.0f})"
         return {"text": said, "kind": kind, "strength": strength, "note": note}
-    if kind == "not_reached" and best is not None:
+    if kind in ("not_reached", "rejected") and best is not None:
         said = numbers.share(rounded(best))
         return {"text": said, "kind": kind, "strength": 0, "note": note}
-    said = words(f"training.cells.{kind}") if kind in ("diverged", "rejected") else MISSING
+    said = words("training.cells.diverged") if kind == "diverged" else MISSING
     return {"text": said, "kind": kind, "strength": 0, "note": note}
 
 
