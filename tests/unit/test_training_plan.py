@@ -103,6 +103,11 @@ def test_a_job_says_how_far_a_rung_goes_and_how_long_the_schedule_is():
     assert job["source"] == {"zoo": "lenet-5"}
 
 
+def test_processes_that_share_a_batch_are_part_of_the_job():
+    plan = make_training(processes=2)
+    assert TrainingPlan(plan).job(plan.training[0], 0)["parallel"] == {"processes": 2}
+
+
 def test_a_rung_goes_on_from_the_record_of_the_one_before():
     plan = make_training(search="halving")
     before, run = TrainingPlan(plan).before("cpu", "torch"), plan.training[0].run

@@ -19,8 +19,8 @@ from hwfit.training_sections import TrainingExclusion, TrainingMatrix
 
 # What each task that can be trained is trained on, of the data that hwfit brings.
 TRAINING_SETS = {"classification": DIGIT_SETS, "generation": TEXT_SETS}
-# What a sweep compares runs of one model by, and so must be the same wherever that model is trained.
-SHARED_SETTINGS = ("target_accuracy", "max_epochs", "search", "halving")
+# What runs of one model are compared by, or what their paths do not tell: the same wherever it is trained.
+SHARED_SETTINGS = ("target_accuracy", "max_epochs", "processes", "search", "halving")
 
 
 def check_training(

@@ -127,7 +127,7 @@ class TrainingPlan:
             "checkpoint_seconds": matrix.checkpoint_seconds,
             "timeout_seconds": matrix.timeout_seconds,
             "memory_limit_mb": device.memory_limit_mb,
-            "parallel": None,
+            "parallel": {"processes": matrix.processes} if matrix.processes > 1 else None,
         }
 
     def priority_of(self, device: str, runtime: str) -> Callable[[Any], float]:

@@ -130,6 +130,9 @@ class TrainingMatrix(Section):
     activation_checkpointing: Annotated[list[bool], Field(min_length=1), Unique()] = Field(
         default=[False], description="compute activations again on the way back, instead of keeping them"
     )
+    processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="that share each batch, data parallel: the batch size stays what it is"
+    )
     search: Literal["grid", "halving"] = Field(
         default="grid",
         description="grid: every run goes to max_epochs; halving: learning rates and optimizers that fall "
