@@ -1,4 +1,4 @@
-"""Training in a browser: heat maps and tables, curves of the panel that is shown, and nothing without them."""
+"""Training in a browser: heat maps and tables, and the curves of the panel that is shown."""
 
 from __future__ import annotations
 

@@ -134,3 +134,4 @@ def test_a_study_that_only_trains_has_a_report(tmp_path):
     write_report(table, make_recommendation(table) | answers, {}, make_plan(), path, training=training)
     html = path.read_text()
     assert 'id="training"' in html
+    assert Language("en")("nothing_measured") not in html

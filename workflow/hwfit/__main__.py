@@ -401,8 +401,9 @@ def run_show(asked: argparse.Namespace) -> int:
     counts = dict(recommendation["counts"])
     total = counts.pop("combinations")
     print(f"\n{total} combinations: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
-    for model in recommendation["models"]:
-        print(f"\n  {model['summary']}")
+    for kind in ("models", "training", "training_and_inference"):
+        for answer in recommendation.get(kind, []):
+            print(f"\n  {answer['summary']}")
     print("\nReport: reports/hardware-selection.html, table: reports/combinations.csv, MLflow: make ui")
     return 0
 

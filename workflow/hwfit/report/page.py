@@ -131,6 +131,7 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         differences=provenance.differences(around.contexts, words),
         config=findings.config_text(around.plan),
         training=trained,
+        has_rows=len(rows) > 0,
     )
 
 
