@@ -73,7 +73,7 @@ _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 OPTIMIZERS = {
     "sgd": Optimizer(_ALL, {"weight_decay": 0.0}),
     "momentum": Optimizer(_ALL, {"momentum": 0.9, "weight_decay": 0.0}),
-    "rmsprop": Optimizer(_ALL, {"rho": 0.99, "epsilon": 1e-8, "weight_decay": 0.0}),
+    "rmsprop": Optimizer(_ALL, {"rho": 0.99, "epsilon": 1e-12, "weight_decay": 0.0}),
     "adam": Optimizer(_ALL, {**_ADAM, "weight_decay": 0.0}),
     "adamw": Optimizer(_ALL, {**_ADAM, "weight_decay": 0.01}),
     "lion": Optimizer(("torch",), {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0}),

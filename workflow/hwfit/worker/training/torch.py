@@ -25,11 +25,7 @@ from hwfit.worker import models, zoo
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.runtimes.torch import COUNTS_MEMORY, backend, describe, device_of
 from hwfit.worker.training import initial
-from hwfit.worker.training.trainer import Setup, Trainer
-
-EVALUATION_BATCH = 250
-# Of a weight with fewer axes (a bias, a norm's scale) nothing decays.
-LEAST_AXES_THAT_DECAY = 2
+from hwfit.worker.training.trainer import EVALUATION_BATCH, LEAST_AXES_THAT_DECAY, Setup, Trainer
 
 
 class TorchTrainer(Trainer):

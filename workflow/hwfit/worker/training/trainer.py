@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from hwfit.training_records import TrainingRun
+from hwfit.worker.errors import Unsupported
 from hwfit.worker.training.data import TrainingData
+
+EVALUATION_BATCH = 250
+# Squared and added to the mean square, a larger one shows beside torch's, which is added to its root.
+LARGEST_EPSILON_WITHIN_THE_ROOT = 1e-12
+# Of a weight with fewer axes (a bias, a norm's scale) nothing decays.
+LEAST_AXES_THAT_DECAY = 2
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,24 @@ class Setup:
     def micro_batch_size(self) -> int:
         """Samples that go through the network at a time."""
         return self.run.batch_size // self.run.accumulation
+
+    def epsilon_within_the_root(self) -> float:
+        """What a framework adds to the mean square that hwfit means to be added to its root.
+
+        Raises Unsupported where the two differ by what shows.
+        """
+        epsilon = self.hyperparameters["epsilon"]
+        if epsilon > LARGEST_EPSILON_WITHIN_THE_ROOT:
+            raise Unsupported(
+                f"{self.run.runtime} adds rmsprop's epsilon within the root, torch beside it: above "
+                f"{LARGEST_EPSILON_WITHIN_THE_ROOT:g} these are two optimizers, and epsilon is {epsilon:g}"
+            )
+        return epsilon**2
+
+    @property
+    def has_changing_rate(self) -> bool:
+        """Whether steps have different learning rates."""
+        return self.run.schedule != "constant" or self.hyperparameters["warm_up_epochs"] > 0
 
 
 class Trainer(ABC):
