@@ -40,6 +40,7 @@ MATRIX: dict[str, Any] = {
     "batch_sizes": [16, 64],
     "target_accuracy": 0.9,
     "max_epochs": 9,
+    "halving": {"eta": 3, "rungs": 3},
 }
 # The learning rate that suits each optimizer best at a batch of 16; that of sgd grows with the batch.
 BEST_RATE = {"sgd": 0.1, "momentum": 0.03, "rmsprop": 0.001, "adam": 0.01, "adamw": 0.01}

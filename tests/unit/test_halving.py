@@ -98,6 +98,7 @@ def test_halving_finds_the_grids_winner_or_one_of_its_tie_at_two_fifths_of_the_c
         "batch_sizes": [16, 64, 256],
         "max_epochs": 27,
         "target_accuracy": 0.93,
+        "halving": {},
     }
     hits, costs = 0, []
     for trial in range(10):

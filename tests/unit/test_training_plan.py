@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import pytest
+
 from hwfit.config import Study
 from hwfit.matrix import Plan
 from hwfit.training_plan import TrainingPlan, record_pattern
@@ -85,10 +87,20 @@ def test_a_study_with_training_reads_back_from_the_plan_file():
 def test_rungs_grow_to_the_end_of_the_schedule():
     (first, *_) = make_training(search="halving", max_epochs=27).training
     assert first.matrix.rung_epochs == (3, 9, 27)
-    (first, *_) = make_training(search="halving", max_epochs=40, halving={"first_epochs": 5}).training
+    halving = {"rungs": 3, "first_epochs": 5}
+    (first, *_) = make_training(search="halving", max_epochs=40, halving=halving).training
     assert first.matrix.rung_epochs == (5, 14, 40)
     (first, *_) = make_training(max_epochs=27).training
     assert first.matrix.rung_epochs == (27,)
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "epochs"),
+    [(2, (1, 2)), (9, (1, 2, 4, 9)), (27, (2, 4, 7, 14, 27)), (160, (10, 20, 40, 80, 160))],
+)
+def test_without_a_number_of_rungs_there_are_as_many_as_fit_and_five_at_most(max_epochs, epochs):
+    (first, *_) = make_training(search="halving", max_epochs=max_epochs, halving={}).training
+    assert first.matrix.rung_epochs == epochs
 
 
 def test_a_job_says_how_far_a_rung_goes_and_how_long_the_schedule_is():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
@@ -26,6 +27,9 @@ LearningRate = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Decay = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
+# Of several, what found the winner of the whole grid most often at a third of its cost, on real learning curves;
+# benchmarks/halving.py tries it.
+MOST_RUNGS = 5
 
 
 class Hyperparameters(Section):
@@ -72,14 +76,24 @@ class Halving(Section):
     """Successive halving: all runs go a little way, the best part of them further, and so on."""
 
     eta: Annotated[int, Field(ge=2, le=100)] = Field(
-        default=3, description="of so many learning rates and optimizers one goes on after each rung"
+        default=2, description="of so many learning rates and optimizers one goes on after each rung"
     )
-    rungs: Annotated[int, Field(ge=2, le=20)] = Field(
-        default=3, description="how many times runs go on, the first included; the last ends at max_epochs"
+    rungs: Annotated[int, Field(ge=2, le=20)] | None = Field(
+        default=None,
+        description="how many times runs go on, the first included; the last ends at max_epochs. Absent: "
+        f"{MOST_RUNGS}, or as many as fit where each is eta times as long as the one before",
     )
     first_epochs: Epochs | None = Field(
         default=None, description="of the first rung; absent: max_epochs over eta for each further rung"
     )
+
+    def epochs(self, max_epochs: int) -> tuple[int, ...]:
+        """The epochs that a run has gone at the end of each rung."""
+        fitting = int(math.log(max_epochs, self.eta) + 1e-9) + 1
+        last = (self.rungs or min(MOST_RUNGS, max(2, fitting))) - 1
+        first = self.first_epochs or max(1, round(max_epochs / self.eta**last))
+        growth = (max_epochs / first) ** (1 / last)
+        return (*(round(first * growth**rung) for rung in range(last)), max_epochs)
 
 
 class TrainingMatrix(Section):
@@ -150,12 +164,7 @@ class TrainingMatrix(Section):
     @property
     def rung_epochs(self) -> tuple[int, ...]:
         """The epochs that a run has gone at the end of each rung; a grid has one rung."""
-        if self.search == "grid":
-            return (self.max_epochs,)
-        last = self.halving.rungs - 1
-        first = self.halving.first_epochs or max(1, round(self.max_epochs / self.halving.eta**last))
-        growth = (self.max_epochs / first) ** (1 / last)
-        return (*(round(first * growth**rung) for rung in range(last)), self.max_epochs)
+        return self.halving.epochs(self.max_epochs) if self.search == "halving" else (self.max_epochs,)
 
 
 TrainingOrList = Annotated[
