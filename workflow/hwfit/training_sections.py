@@ -27,8 +27,8 @@ LearningRate = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Decay = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
-# Of several, what found the winner of the whole grid most often at a third of its cost, on real learning curves;
-# benchmarks/halving.py tries it.
+# Of several, this found the winner of the whole grid most often at a third of its cost, on real learning
+# curves; benchmarks/halving.py tries it.
 MOST_RUNGS = 5
 
 
