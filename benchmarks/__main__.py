@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 from scipy.stats import beta
 
+from benchmarks import halving as halving_replay
 from benchmarks import memory as memory_prediction
 from benchmarks import tracking as tracking_rate
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
@@ -381,6 +382,17 @@ def deep_compression(project: Project) -> dict[str, Any]:
     return found
 
 
+def halving(project: Project) -> dict[str, Any]:
+    """(j) Successive halving against the whole grid of training, ten seeds, replayed from one training."""
+    directory = project.directory / "halving"
+    (directory / "config").mkdir(parents=True, exist_ok=True)
+    shutil.copy(project.directory / "Snakefile", directory)
+    study = {"sweep": "halving", "training": halving_replay.MATRIX}
+    (directory / "config" / "config.yaml").write_text(yaml.safe_dump(study))
+    project.snakemake("reports/training.csv", directory=directory)
+    return halving_replay.compare(halving_replay.read_curves(project.plan.study.devices, directory))
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -393,6 +405,7 @@ BENCHMARKS = {
     "aa": aa,
     "memory": memory,
     "deep-compression": deep_compression,
+    "halving": halving,
     "tracking": tracking,
 }
 

@@ -10,7 +10,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "hwfit"
 # What both wings may read: the schemas of the files between them, and the names both know.
-SHARED = {"hwfit", "hwfit.records", "hwfit.catalog", "hwfit.series", "hwfit.memory_prediction"}
+SHARED = {
+    "hwfit",
+    "hwfit.records",
+    "hwfit.catalog",
+    "hwfit.series",
+    "hwfit.memory_prediction",
+    "hwfit.training_records",
+}
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mindspore", "onnxruntime", "openvino"}
 
 
@@ -77,7 +84,9 @@ def test_what_both_wings_share_imports_the_standard_library_and_numpy_alone():
             )
 
 
-@pytest.mark.parametrize("module", ["supervisor", "probe", "environment", "job", "lock"])
+@pytest.mark.parametrize(
+    "module", ["supervisor", "probe", "environment", "job", "lock", "training.supervisor"]
+)
 def test_what_runs_before_an_environment_exists_needs_the_standard_library_alone(module):
     """In a bare interpreter: -S leaves site-packages out, so that an import of anything else fails."""
     code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import hwfit.worker.{module}, json;"

@@ -347,7 +347,8 @@ def mean(values: Iterable[float | None]) -> float | None:
 def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> dict[str, Any]:
     """The inventory of each device of the plan; an empty one, with the reason, where it cannot be read."""
     found = {}
-    for device in dict.fromkeys(combination["device"] for combination in plan["combinations"]):
+    used = (entry["device"] for entry in [*plan["combinations"], *plan.get("training", [])])
+    for device in dict.fromkeys(used):
         try:
             data = read_json(Path(directory) / inventory_file(device))
             require_inventory(data)

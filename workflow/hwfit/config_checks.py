@@ -32,6 +32,7 @@ from hwfit.sections import (
     Optimization,
     Source,
 )
+from hwfit.training_checks import check_training
 
 # The keys of a source, of which it has one.
 SOURCES = ("zoo", "callable", "onnx", "export", "huggingface")
@@ -229,8 +230,15 @@ def check_config(
     yield from _check_uri(config.tracking.uri)
     if models is not None:
         yield from _check_contexts(config, models)
+    for key in ("matrix", "training"):
+        if key in config.model_fields_set and not getattr(config, key):
+            yield (key,), "is an empty list; allowed: a list of mappings, at least one"
+    if not config.model_fields_set & {"matrix", "training"}:
+        message = "lacks `matrix` (what to combine); allowed: a mapping, or a list of mappings"
+        yield (), f"{message}; `training` may stand alone"
     if devices is None:
         return
+    yield from check_training(config, devices, models)
     remaining = 0
     for index, matrix in enumerate(config.matrices):
         path: KeyPath = ("matrix", index) if isinstance(config.matrix, list) else ("matrix",)
@@ -242,7 +250,7 @@ def check_config(
             remaining += sum(not any(matches(rule, key) for rule in matrix.exclude) for key in keys)
         else:
             remaining += 1
-    if not remaining:
+    if config.matrices and not remaining:
         yield ("matrix",), "excludes every combination; allowed: at least one that remains"
     yield from check_cost(config, devices)
     yield from _check_decision(config)

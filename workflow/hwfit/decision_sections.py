@@ -21,6 +21,7 @@ from hwfit.section_types import (
     Unique,
 )
 from hwfit.section_types import text as _text
+from hwfit.training_sections import TrainingWanted
 
 GoalName = Literal["throughput", "latency", "energy", "cost"]
 RelativeBound = Annotated[
@@ -143,6 +144,9 @@ class Decision(Section):
     share_device: dict[Name, Annotated[list[ModelName], Field(min_length=2), Unique()]] = Field(
         default={},
         description="sets of models that must run on one device, by a name: each gets an answer of its own",
+    )
+    training: TrainingWanted = Field(
+        default=TrainingWanted(), description="what the recommended way of training is best in"
     )
 
     def wanted_of(self, model: str) -> str | dict[str, float]:

@@ -21,6 +21,8 @@ from hwfit.decision_sections import Decision as Wanted
 from hwfit.launch import launch_snippet
 from hwfit.recommendation_schema import Recommendation
 from hwfit.records import SCHEMA_VERSION, Cell
+from hwfit.training_answers import training_answers
+from hwfit.training_table import Configuration
 
 # A contender beats the leader in at least this share of worlds drawn from first looks.
 CONTENDER_SHARE = 0.05
@@ -29,9 +31,17 @@ MOST_CONTENDERS = 5
 
 
 def recommend(
-    rows: Sequence[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]
+    rows: Sequence[Row],
+    plan: Mapping[str, Any],
+    inventories: Mapping[str, Any],
+    trained: Sequence[Configuration] = (),
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table with its verdicts, and the recommendation, of the form of `recommendation_schema`."""
+    """The table with its verdicts, and the recommendation, of the form of `recommendation_schema`.
+
+    Parameters
+    ----------
+    trained : the configurations of training, which get their verdicts
+    """
     table = make_table(rows, plan, inventories)
     wanted = wanted_in(plan)
     candidates = make_candidates(rows, table, plan)
@@ -65,6 +75,7 @@ def recommend(
         "seconds_measured": float(pd.to_numeric(table["measured_s"]).sum()),
         "models": [describe(decision, plan) for decision in decisions],
         "sets": [describe_shared(decision) for decision in shared],
+        **training_answers(trained, table, wanted),
     }
     Recommendation.model_validate(recommendation)
     return table, recommendation

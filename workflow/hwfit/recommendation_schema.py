@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from hwfit.records import COLUMNS
+from hwfit.training_answers import TrainingAndInferenceAnswer, TrainingAnswer
 
 Value = str | bool | int | float | None
 
@@ -135,6 +136,10 @@ class Recommendation(Part):
     seconds_measured: float = Field(description="in timed calls, s")
     models: list[ModelAnswer] = Field(description="an answer a model and scenario")
     sets: list[SetAnswer] = Field(description="an answer a set of models that share a device")
+    training: list[TrainingAnswer] = Field(description="an answer a model that is trained and device")
+    training_and_inference: list[TrainingAndInferenceAnswer] = Field(
+        description="one device for both, a model and scenario, where decision.training.plus_inferences asks"
+    )
 
 
 def schema_text() -> str:

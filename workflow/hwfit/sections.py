@@ -36,6 +36,7 @@ from hwfit.section_types import (
     Unique,
 )
 from hwfit.section_types import text as _text
+from hwfit.training_sections import TrainingMatrix, TrainingOrList
 
 
 class Source(Section):
@@ -390,7 +391,7 @@ class Report(Section):
 
 
 MatrixOrList = Annotated[
-    Annotated[Matrix, Tag("mapping")] | Annotated[list[Matrix], Field(min_length=1), Tag("list")],
+    Annotated[Matrix, Tag("mapping")] | Annotated[list[Matrix], Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list) else "mapping"),
 ]
 
@@ -398,8 +399,25 @@ MatrixOrList = Annotated[
 class Config(Section):
     """config/config.yaml."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [key], "properties": {key: {"minItems": 1, "description": "one of the two"}}}
+                for key in ("matrix", "training")
+            ]
+        }
+    )
+
     sweep: Name = Field(default="default", description="name of this study: the parent run in MLflow")
-    matrix: MatrixOrList = Field(description="what to combine: one mapping, or a list whose union is taken")
+    matrix: MatrixOrList = Field(
+        default=[],
+        description="what to combine: one mapping, or a list whose union is taken; may be absent beside "
+        "`training`",
+    )
+    training: TrainingOrList = Field(
+        default=[],
+        description="what to train, and how: one mapping, or a list whose union is taken",
+    )
     measurement: Measurement = Field(default=Measurement(), description="how to measure")
     decision: Decision = Field(default=Decision(), description="what is wanted")
     cost: Cost = Field(default=Cost(), description="what the prices in devices.yaml have in common")
@@ -415,6 +433,11 @@ class Config(Section):
     def matrices(self) -> list[Matrix]:
         """The matrix as a list, however it was written."""
         return self.matrix if isinstance(self.matrix, list) else [self.matrix]
+
+    @property
+    def training_matrices(self) -> list[TrainingMatrix]:
+        """The section `training` as a list, however it was written."""
+        return self.training if isinstance(self.training, list) else [self.training]
 
     @property
     def model_names(self) -> list[str]:

@@ -53,7 +53,7 @@ rule nominate_contenders:
     input:
         plan="results/plan.json",
         profiles=plan.first_looks(),
-        inventories=[matrix.inventory_file(device) for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
     output:
         "results/contenders.json",
     log:

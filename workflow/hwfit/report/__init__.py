@@ -1,10 +1,10 @@
 """The hardware-selection report: one HTML file that answers, says how surely, and shows why not the others.
 
 `inputs.py` reads what a run left behind, `table.py` prepares the rows, `verdicts.py`, `sets.py`,
-`effects.py` with `reasons.py` and `papers.py`, `energy.py`, `findings.py`, `prices.py`, `splits.py`,
-`bounds.py` and `provenance.py` put them into words, `charts.py` describes the charts, `page.py` puts all of
-it into one file that needs no network. What a reader sees is text in `text/<language>.yaml`, `report.html`,
-`report.css` and `report.js`; nothing of it is in Python.
+`effects.py` with `reasons.py` and `papers.py`, `energy.py`, `training.py`, `findings.py`, `prices.py`,
+`splits.py`, `bounds.py` and `provenance.py` put them into words, `charts.py` and `training_chart.py` describe
+the charts, `page.py` puts all of it into one file that needs no network. What a reader sees is text in
+`text/<language>.yaml`, in the page's .html, .css and .js files; nothing of it is in Python.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hwfit.report.papers import Artifacts
 from hwfit.report.prices import currency_of
 from hwfit.report.provenance import Contexts
 from hwfit.report.table import prepare
+from hwfit.report.training import Training
 
 __all__ = ["LANGUAGES", "write_report"]
 
@@ -42,6 +43,7 @@ def write_report(
     absences: Absences | None = None,
     downloads: Sequence[str] = (),
     problems: Sequence[str] = (),
+    training: Training | None = None,
 ) -> None:
     """Write the report, atomically. The same input gives the same bytes.
 
@@ -59,6 +61,7 @@ def write_report(
     absences : of each device the power meters that cannot be read, with the reason of each
     downloads : names of files that lie beside the report
     problems : what could not be read of the files that the rest comes from
+    training : the configurations of training with their curves, where the study trains
 
     Raises
     ------
@@ -76,5 +79,6 @@ def write_report(
         absences or {},
         downloads,
         problems,
+        training,
     )
     write_bytes(path, render(rows, answers, around, words).encode())

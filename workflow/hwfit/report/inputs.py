@@ -16,10 +16,18 @@ from hwfit.matrix import Plan, environment_file
 from hwfit.records import COLUMNS, SCHEMA_VERSION, RecordError, read_json, read_profile
 from hwfit.report.energy import Absences
 from hwfit.report.provenance import Contexts, count_facts
+from hwfit.report.training import Training
+from hwfit.training_collect import typical_curves
+from hwfit.training_table import read_run_table
 
 
 def read_inputs(
-    plan_file: Path, table_file: Path, recommendation_file: Path, directory: Path | str = "."
+    plan_file: Path,
+    table_file: Path,
+    recommendation_file: Path,
+    directory: Path | str = ".",
+    training_file: Path | None = None,
+    configurations_file: Path | None = None,
 ) -> dict[str, Any]:
     """The arguments of `write_report` that come from files; `problems` tells what could not be read."""
     directory = Path(directory)
@@ -41,6 +49,8 @@ def read_inputs(
             if plan:
                 said = str(error).partition("\n")[0]
                 problems.append(f"{plan_file}: no {name}: {type(error).__name__}: {said}")
+    if training_file and configurations_file:
+        found["training"] = read_training(training_file, configurations_file, directory, problems)
     return found | {"problems": problems}
 
 
@@ -141,6 +151,18 @@ def read_absences(plan: Mapping[str, Any], directory: Path) -> Absences:
             absences = told.get("absences") or []
             found[each.cell.device] = tuple(f"{absent['source']}: {absent['reason']}" for absent in absences)
     return found
+
+
+def read_training(
+    runs_file: Path, configurations_file: Path, directory: Path, problems: list[str]
+) -> Training | None:
+    """The configurations of training, each with the curve of one of its runs."""
+    try:
+        runs, configurations = read_run_table(runs_file), read_run_table(configurations_file)
+    except (OSError, ValueError) as error:
+        problems.append(f"training: {error}")
+        return None
+    return Training(configurations, {each.path: each.points for each in typical_curves(runs, directory)})
 
 
 # What is found by the plan; each may fail without the others.

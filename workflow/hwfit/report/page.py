@@ -29,6 +29,8 @@ from hwfit.report.papers import Artifacts, paper_lines
 from hwfit.report.sets import set_cards
 from hwfit.report.splits import split_effects
 from hwfit.report.table import DERIVED, as_json, script_json, values_of
+from hwfit.report.training import Training, curve_data, section
+from hwfit.report.training_chart import training_chart
 from hwfit.report.verdicts import cards
 
 # The Vega-Lite that altair writes, as vl-convert names it: 6.4.
@@ -87,14 +89,22 @@ class Surroundings:
     absences: energy.Absences
     downloads: Sequence[str]
     problems: Sequence[str]
+    training: Training | None = None
 
 
 def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundings, words: Language) -> str:
     """The report's HTML. `rows` come from `table.prepare`, the recommendation from `answers.readable`."""
     scripts = [vega_script(), table_script(), package_file("report.js")]
+    trained = section(around.training, recommendation, words) if around.training else None
+    if trained:
+        scripts.append(package_file("training.js"))
     template = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    ).from_string(package_file("report.html"))
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(package_file),
+    ).get_template("report.html")
     return template.render(
         words=words,
         policy=content_security_policy(scripts),
@@ -131,6 +141,8 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         environments=provenance.environments(around.environments),
         differences=provenance.differences(around.contexts, words),
         config=findings.config_text(around.plan),
+        training=trained,
+        has_rows=len(rows) > 0,
     )
 
 
@@ -174,6 +186,7 @@ def page_data(
         "papers": paper_lines(rows, around.artifacts, words),
         "bounds": roofline_sentences(rows, roofs, words),
         "splits": split_effects(rows, around.plan, words),
+        "training": training_data(around.training, words) if around.training else None,
         "archive": MEASUREMENTS if MEASUREMENTS in around.downloads else None,
         "energy_figures": {energy.figure_of(scope): scope for scope in energy.energy_scopes(rows)},
         "words": words.section("browser")
@@ -190,6 +203,12 @@ def is_energy_wanted(plan: Mapping[str, Any]) -> bool:
     config = plan.get("config")
     measurement = config.get("measurement") if isinstance(config, Mapping) else None
     return not isinstance(measurement, Mapping) or measurement.get("energy_seconds") != 0
+
+
+def training_data(training: Training, words: Language) -> dict[str, Any]:
+    """What `training.js` reads."""
+    optimizers = values_of(training.configurations, "optimizer")
+    return {"panels": curve_data(training), "chart": training_chart(optimizers, words)}
 
 
 def limits(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> dict[str, dict[str, float]]:

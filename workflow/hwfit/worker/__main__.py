@@ -74,6 +74,12 @@ def main(arguments: list[str] | None = None) -> int:
     profile = commands.add_parser("profile", help="be the worker that measures a cell (job on stdin)")
     profile.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
 
+    train = commands.add_parser("train", help="train a run to the end of a rung, in a worker")
+    train.add_argument("--job", required=True, help="JSON: see hwfit.training_records.JOB")
+
+    session = commands.add_parser("train-session", help="be the worker that trains (job on stdin)")
+    session.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
+
     member = commands.add_parser("member", help="be one member of a composite (its request comes first)")
     member.add_argument("--channel", type=int, nargs=3, required=True, help="file descriptors")
 
@@ -189,6 +195,23 @@ def run_profile(asked: argparse.Namespace) -> int:
     os._exit(0)
 
 
+def run_train(asked: argparse.Namespace) -> int:
+    from hwfit.worker.training.supervisor import main as supervise
+
+    return supervise(asked.job)
+
+
+def run_train_session(asked: argparse.Namespace) -> int:
+    from hwfit.worker.training.job import TrainingJob
+    from hwfit.worker.training.worker import train
+
+    job = TrainingJob.from_dict(json.load(sys.stdin))
+    with os.fdopen(asked.events, "w") as events:
+        train(job, events)
+    sys.stdout.flush()
+    os._exit(0)
+
+
 def run_member(asked: argparse.Namespace) -> int:
     from hwfit.worker.exchange import Channel
     from hwfit.worker.member import serve
@@ -270,6 +293,8 @@ COMMANDS = {
     "decode": run_decode,
     "supervise": run_supervise,
     "profile": run_profile,
+    "train": run_train,
+    "train-session": run_train_session,
     "member": run_member,
     "layers": run_layers,
     "stages": run_stages,

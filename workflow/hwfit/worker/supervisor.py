@@ -225,7 +225,10 @@ def is_out_of_memory(text: str) -> bool:
 class Worker:
     """A worker process, the pipe it speaks through, and the last of what it wrote to stderr."""
 
-    def __init__(self, job: Job, batch_sizes: list[int], device_environment: dict[str, str]) -> None:
+    # Of `python -m hwfit.worker`.
+    COMMAND = "profile"
+
+    def __init__(self, job: Any, batch_sizes: list[int], device_environment: dict[str, str]) -> None:
         python = read_json(job.environment_file)["python"]
         reader, writer = os.pipe()
         environment = environment_without_thread_counts()
@@ -241,7 +244,7 @@ class Worker:
         limit_bytes = int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [python, "-m", "hwfit.worker", "profile", "--events", str(writer)],
+                [python, "-m", "hwfit.worker", self.COMMAND, "--events", str(writer)],
                 stdin=subprocess.PIPE,
                 stdout=stderr,
                 stderr=stderr,
@@ -252,12 +255,18 @@ class Worker:
             )
         os.close(writer)
         assert self.process.stdin is not None
-        self.process.stdin.write(sys_job(job, batch_sizes))
+        self.process.stdin.write(self.message(job, batch_sizes))
         self.process.stdin.close()
         self.reader = reader
         self.said = b""
         self.poll = select.poll()
         self.poll.register(reader, select.POLLIN | select.POLLHUP)
+
+    @staticmethod
+    def message(job: Job, batch_sizes: list[int]) -> bytes:
+        """The job as the worker reads it, reduced to batch sizes."""
+        data = dict(job.__dict__) | {"cell": job.cell.__dict__, "batch_sizes": batch_sizes}
+        return json.dumps(data, default=str).encode()
 
     def wait(self, limit_s: float) -> dict[str, Any] | Ending:
         """Sleep until the worker says something: its event, or how it ended."""
@@ -294,12 +303,6 @@ class Worker:
 def environment_without_thread_counts() -> dict[str, str]:
     """This process's environment, less what Snakemake says of threads."""
     return {key: value for key, value in os.environ.items() if key not in THREAD_VARIABLES}
-
-
-def sys_job(job: Job, batch_sizes: list[int]) -> bytes:
-    """The job as the worker reads it, reduced to batch sizes."""
-    data = dict(job.__dict__) | {"cell": job.cell.__dict__, "batch_sizes": batch_sizes}
-    return json.dumps(data, default=str).encode()
 
 
 def prepare_child(parent: int, limit_bytes: int | None, cores: Sequence[int] = ()) -> None:

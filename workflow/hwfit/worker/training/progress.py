@@ -1,0 +1,116 @@
+"""How far a run has come, over all its sessions, and what its intervals say of its speed. Plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hwfit.series import autocorrelation_time
+
+# Fewer intervals do not say how far they scatter.
+LEAST_INTERVALS = 5
+# When there are more, neighbours are joined: longer ones are as good for the mean and better for its error.
+MOST_INTERVALS = 512
+# Of the normal distribution, two-sided 95%.
+QUANTILE = 1.96
+
+
+@dataclass
+class Progress:
+    """What a checkpoint keeps beside the trainer's state.
+
+    Attributes
+    ----------
+    step, epoch : done since the beginning of the run; `step_in_epoch` of them in an epoch that is not over
+    train_s, evaluation_s, checkpoint_s, wall_s : of all sessions, without what a kill has lost
+    intervals : [steps, seconds] of steady training, in order
+    epoch_loss, epoch_s : sum of the losses of the steps of this epoch, and their time
+    first_loss : of the very first step
+    reached : epochs, samples, seconds, energy_j when the target was reached
+    log_bytes : how much of the log belongs to what was done so far
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    sessions: int = 0
+    train_s: float = 0.0
+    evaluation_s: float = 0.0
+    checkpoint_s: float = 0.0
+    wall_s: float = 0.0
+    energy_j: float | None = None
+    first_step_s: float | None = None
+    first_loss: float | None = None
+    epoch_loss: float = 0.0
+    epoch_s: float = 0.0
+    intervals: list[list[float]] = field(default_factory=list)
+    reached: dict[str, float | None] | None = None
+    final_loss: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    best_validation_accuracy: float | None = None
+    peak_bytes: float | None = None
+    flags: list[dict[str, Any]] = field(default_factory=list)
+    log_bytes: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def add_interval(self, steps: int, seconds: float) -> None:
+        """Take in so many steps of steady training."""
+        self.intervals.append([steps, seconds])
+        if len(self.intervals) > MOST_INTERVALS:
+            pairs = zip(self.intervals[::2], self.intervals[1::2], strict=False)
+            left = self.intervals[-1:] if len(self.intervals) % 2 else []
+            self.intervals = [[a[0] + b[0], a[1] + b[1]] for a, b in pairs] + left
+
+
+def speed(intervals: Sequence[Sequence[float]], batch_size: int) -> dict[str, float | None]:
+    """Samples a second with their 95% interval, and the median time of a step, of steady training.
+
+    The rate is all steps over all seconds; its error is that of a ratio over intervals of unlike lengths
+    (Cochran, *Sampling Techniques*, 1977, 6.4), widened by the intervals' autocorrelation, with Student's
+    quantile in its expansion (Abramowitz and Stegun, 26.7.5).
+
+    Parameters
+    ----------
+    intervals : [steps, seconds] of each, in order
+    """
+    if not intervals:
+        return {}
+    steps, seconds = np.array(intervals, np.float64).T
+    rate = steps.sum() / seconds.sum()
+    found: dict[str, float | None] = {
+        "samples_per_s": float(rate * batch_size),
+        "samples_per_s_ci_low": None,
+        "samples_per_s_ci_high": None,
+        "step_p50_ms": weighted_median(seconds / steps, steps) * 1e3,
+    }
+    if len(steps) >= LEAST_INTERVALS:
+        apart = steps - rate * seconds
+        effective = max(len(steps) / autocorrelation_time(apart), 2.0)
+        error = math.sqrt((apart**2).sum() / len(steps) / (effective - 1)) / seconds.mean()
+        half = student_quantile(effective - 1) * error
+        found["samples_per_s_ci_low"] = float(max(rate - half, 0.0) * batch_size)
+        found["samples_per_s_ci_high"] = float((rate + half) * batch_size)
+    return found
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """The value below which half of the weight lies."""
+    ranked = np.argsort(values)
+    below = np.cumsum(weights[ranked])
+    return float(values[ranked][np.searchsorted(below, below[-1] / 2)])
+
+
+def student_quantile(freedom: float) -> float:
+    """Student's two-sided 95% quantile, within 1% from 3 degrees of freedom on."""
+    z = QUANTILE
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
