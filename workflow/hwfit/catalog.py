@@ -76,7 +76,8 @@ _GENERATION = re.compile(r"generate-(\d+)-(\d+)")
 DIGIT_SETS = ("digits", "mnist", "fashion-mnist")
 TEXT_SETS = ("python-topics", "python-help")
 IMAGE_SETS = ("photographs", "scenes")
-DATASETS = (*DIGIT_SETS, *IMAGE_SETS, "photograph-patches", *TEXT_SETS)
+LABELLED_IMAGE_SETS = ("scene-names",)
+DATASETS = (*DIGIT_SETS, *IMAGE_SETS, *LABELLED_IMAGE_SETS, "photograph-patches", *TEXT_SETS)
 
 # How many samples are taken of a user's folder or text, or generated: a share of
 # them is then known to some percent.
@@ -88,9 +89,12 @@ ZOO = {
     "lenet-5": ZooModel(("classification",), tuple(RUNTIMES), DIGIT_SETS),
     "alexnet": ZooModel(("features", "classification"), tuple(RUNTIMES), IMAGE_SETS),
     "densenet121": ZooModel(("features", "classification"), tuple(RUNTIMES), IMAGE_SETS),
-    "efficientnet-lite0": ZooModel(("classification",), ("torch", *READ_ONNX), IMAGE_SETS),
+    "efficientnet-lite0": ZooModel(
+        ("classification",), ("torch", *READ_ONNX), (*IMAGE_SETS, *LABELLED_IMAGE_SETS)
+    ),
     "minilm": ZooModel(("embedding",), ("torch", *READ_ONNX), ("python-help",)),
     "smollm2": ZooModel(("generation",), FRAMEWORKS, ("python-topics",), 8192),
+    "byte-decoder": ZooModel(("generation",), FRAMEWORKS, TEXT_SETS, 128),
 }
 
 

@@ -7,6 +7,7 @@
 | fashion-mnist | 70,000 garments, 28x28 (Xiao et al. 2017, MIT) | Debian package dataset-fashion-mnist |
 | photographs | 96 crops of two photographs, 224x224 | bundled with scikit-learn |
 | scenes | 320 crops of five photographs; to calibrate, 64 of two others | scikit-learn, scikit-image |
+| scene-names | 420 crops of seven photographs, 128x128, by which of them they are of | the same |
 | photograph-patches | 512 grey patches of them, 20x50 pixels | bundled with scikit-learn |
 | python-topics | Python's help topics as one text | CPython's pydoc_data |
 | python-help | 256 passages of Python's help topics | CPython's pydoc_data |
@@ -36,6 +37,9 @@ CALIBRATION_PHOTOGRAPHS, CALIBRATION_PATCHES, CALIBRATION_PASSAGES = 64, 128, 64
 SCENES = 320
 JUDGED_SCENES = ("astronaut.png", "chelsea.png", "coffee.png")
 CALIBRATION_SCENES = ("rocket.jpg", "motorcycle_left.png")
+# The left of each photograph is trained on, the right tested on.
+TRAINING_SHARE = 0.6
+TRAINING_CROPS, TEST_CROPS, CROP_PIXELS = 46, 14, 128
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte",
     "y_train": "train-labels-idx1-ubyte",
@@ -166,6 +170,27 @@ def scenes() -> dict[str, np.ndarray]:
     }
 
 
+def scene_names() -> dict[str, np.ndarray]:
+    """Crops of photographs, uint8 (n, 128, 128, 3), each labelled by its photograph.
+
+    Those to train on and those to test on show different parts of it, and no pixel is in both.
+    """
+    sources = [
+        *sample_photographs(),
+        *(bundled(name) for name in (*JUDGED_SCENES, *CALIBRATION_SCENES)),
+    ]
+    edges = [round(TRAINING_SHARE * image.shape[1]) for image in sources]
+    left = [image[:, :edge] for image, edge in zip(sources, edges, strict=True)]
+    right = [image[:, edge:] for image, edge in zip(sources, edges, strict=True)]
+    labels = np.arange(len(sources))
+    return {
+        "x_train": crops_of(left, len(sources) * TRAINING_CROPS, CROP_PIXELS),
+        "y_train": np.tile(labels, TRAINING_CROPS),
+        "x_test": crops_of(right, len(sources) * TEST_CROPS, CROP_PIXELS),
+        "y_test": np.tile(labels, TEST_CROPS),
+    }
+
+
 def bundled(name: str) -> np.ndarray:
     """A photograph that lies in scikit-image's package, uint8 (height, width, 3)."""
     import skimage.data
@@ -174,8 +199,8 @@ def bundled(name: str) -> np.ndarray:
     return np.asarray(Image.open(Path(skimage.data.__file__).with_name(name)).convert("RGB"))
 
 
-def crops_of(sources: list[np.ndarray], count: int) -> np.ndarray:
-    """Crops of photographs in turn, uint8 (count, 224, 224, 3)."""
+def crops_of(sources: list[np.ndarray], count: int, pixels: int = 224) -> np.ndarray:
+    """Crops of photographs in turn, uint8 (count, pixels, pixels, 3)."""
     from PIL import Image
 
     generator = np.random.default_rng(SEED)
@@ -186,7 +211,7 @@ def crops_of(sources: list[np.ndarray], count: int) -> np.ndarray:
         side = int(generator.uniform(0.4, 1.0) * min(height, width))
         top, left = generator.integers(height - side + 1), generator.integers(width - side + 1)
         crop = Image.fromarray(image[top : top + side, left : left + side])
-        crop = crop.resize((224, 224), Image.Resampling.BICUBIC)
+        crop = crop.resize((pixels, pixels), Image.Resampling.BICUBIC)
         crops.append(np.asarray(crop)[:, :: generator.choice((-1, 1))])
     return np.stack(crops)
 
@@ -240,6 +265,7 @@ DATASETS: dict[str, Callable[[], dict[str, np.ndarray]]] = {
     "fashion-mnist": fashion_mnist,
     "photographs": photographs,
     "scenes": scenes,
+    "scene-names": scene_names,
     "photograph-patches": photograph_patches,
     "python-topics": python_topics,
     "python-help": python_help,

@@ -74,7 +74,7 @@ class Loop:
         self.resumed_at: int | None = None
         self.log_path = job.directory / "log.jsonl"
         self.steps_an_epoch = setup.data.samples // job.run.batch_size
-        self.is_fresh = True
+        self.is_fresh = self.is_first_epoch = True
         self.began = clock() if began is None else began
         self.saved_at = clock()
 
@@ -182,12 +182,13 @@ class Loop:
     def finish_epoch(self) -> None:
         """Evaluate, write the line of the log, and see whether the target is reached. Raises Diverged."""
         progress = self.progress
-        self.note_peak()
+        if self.is_first_epoch:
+            # Later ones are mixed up with what evaluation took, and what allocators kept of it.
+            self.is_first_epoch = False
+            self.note_peak()
         started = self.clock()
         loss, accuracy = self.trainer.evaluate("validation")
         progress.evaluation_s += self.clock() - started
-        self.trainer.reset_peak_memory()
-        host.reset_process_peak()
         progress.epoch += 1
         progress.final_loss = progress.epoch_loss / self.steps_an_epoch
         progress.energy_j = self.energy()

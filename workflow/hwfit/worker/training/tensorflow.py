@@ -70,18 +70,15 @@ class TensorFlowTrainer(Trainer):
     def build(self) -> None:
         """The network: `call`, `trained` variables, and all `variables`."""
         setup, run = self.setup, self.setup.run
+        if run.activation_checkpointing:
+            raise Unsupported(f"the RematScope of keras {keras.__version__} fails within tf.function")
         definition: Any = zoo.model(setup.source["zoo"]) if "zoo" in setup.source else None
         if hasattr(definition, "training_tokens"):
             return self.build_language_model(definition)
         if run.precision == "bf16":
             keras.config.set_dtype_policy("mixed_bfloat16")
             self.details["precision"] = "keras mixed_bfloat16; weights and optimizer float32"
-        if run.activation_checkpointing:
-            with keras.RematScope(mode="full"):
-                self.model = self.keras_model(definition)
-            self.details["activation_checkpointing"] = "keras.RematScope: every layer"
-        else:
-            self.model = self.keras_model(definition)
+        self.model = self.keras_model(definition)
         self.trained, self.variables = list(self.model.trainable_variables), list(self.model.variables)
         self.call = lambda inputs, training: self.model(inputs, training=training)
         return None
@@ -101,11 +98,8 @@ class TensorFlowTrainer(Trainer):
         from hwfit.worker.zoo.llama.tensorflow import Llama
 
         run = self.setup.run
-        if run.precision != "fp32" or run.activation_checkpointing:
-            raise Unsupported(
-                "the language model is no Keras model in TensorFlow: it has neither mixed precision nor "
-                "activation checkpointing"
-            )
+        if run.precision != "fp32":
+            raise Unsupported("the language model is no Keras model in TensorFlow: no mixed precision")
         network = Llama(definition.ARCHITECTURE, initial.of_llama(definition.ARCHITECTURE, run.seed))
         self.names = list(network.weights)
         self.trained = self.variables = list(network.weights.values())

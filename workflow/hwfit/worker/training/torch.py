@@ -49,6 +49,8 @@ class TorchTrainer(Trainer):
             self.details["activation_checkpointing"] = checkpoint_blocks(self.module)
         if setup.run.precision == "bf16":
             self.details["precision"] = "torch.autocast to bfloat16; weights and optimizer float32"
+        # What is called in training; the module itself is evaluated.
+        self.network: nn.Module = self.module
         self.optimizer = optimizer_of(setup.run.optimizer, self.parameters, setup)
         self.module.train()
         # fp32 means fp32: on NVIDIA, cuDNN's convolutions would round their inputs to TF32.
@@ -92,7 +94,7 @@ class TorchTrainer(Trainer):
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The mean cross-entropy, of all positions where there are several; in fp32."""
         with self.precision():
-            scores = self.module(inputs)
+            scores = self.network(inputs)
         return cross_entropy(scores.float().flatten(0, -2), labels.flatten())
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
@@ -174,9 +176,9 @@ class TorchTrainer(Trainer):
 def open_trainer(setup: Setup) -> Trainer:
     """The trainer, of one process or of several that share a batch."""
     if setup.processes > 1:
-        from hwfit.worker.training.torch_parallel import ParallelTrainer
+        from hwfit.worker.training.torch_parallel import LeadingTrainer
 
-        return ParallelTrainer(setup)
+        return LeadingTrainer(setup)
     return TorchTrainer(setup)
 
 
