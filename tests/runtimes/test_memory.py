@@ -5,6 +5,7 @@ import pytest
 from frameworks import run_python
 from hwfit.records import read_profile, write_json
 from hwfit.worker.supervisor import Attempts, supervise
+from hwfit.worker.zoo import reference_convolutions
 from jobs import make_job
 
 LIVE = """
@@ -14,6 +15,15 @@ import torch
 from torch import nn
 from hwfit.worker.live_bytes import LiveBytes, peak_activation_bytes
 from hwfit.worker.zoo import reference_convolutions, torch_layers
+
+def peak(module, inputs):
+    return list(peak_activation_bytes(module, inputs).values())
+
+class Held(nn.Module):
+    def forward(self, x):
+        wide = torch.cat([x] * 8, 1)
+        padded = nn.functional.pad(wide, (0, 8))
+        return padded.sum(1), wide.shape
 
 class Widens(nn.Module):
     def forward(self, x):
@@ -29,12 +39,13 @@ cache = torch.zeros(1000)
 with torch.inference_mode(), LiveBytes() as live:
     cache[:500] = torch.ones(500)
 print(json.dumps({
-    "sequence": peak_activation_bytes(nn.Sequential(nn.Linear(1000, 500), nn.Linear(500, 10)), x),
-    "views": peak_activation_bytes(nn.Flatten(), x),
-    "freed": peak_activation_bytes(Widens(), x),
-    "scripted": peak_activation_bytes(torch.jit.script(nn.Linear(1000, 10)), x),
-    "convolutions": peak_activation_bytes(convolutions, image),
+    "sequence": peak(nn.Sequential(nn.Linear(1000, 500), nn.Linear(500, 10)), x),
+    "views": peak(nn.Flatten(), x),
+    "freed": peak(Widens(), x),
+    "convolutions": peak(convolutions, image),
     "written": live.most,
+    "held": peak(Held(), x),
+    "activated": peak(nn.Sequential(nn.Linear(1000, 500), nn.GELU(), nn.Linear(500, 10)), x),
 }))
 """
 
@@ -45,13 +56,21 @@ def live(python_of):
 
 
 def test_a_layers_inputs_and_outputs_are_there_at_once_and_the_networks_inputs_left_out(live):
-    assert live["sequence"] == 4 * (500 + 10)
-    assert live["convolutions"] == 2 * 4 * 64 * 56 * 56
+    assert live["sequence"] == [4 * (500 + 10)] * 2
+    assert live["convolutions"] == [reference_convolutions.PEAK_ACTIVATION_BYTES] * 2
+
+
+def test_an_activation_function_writes_where_it_reads_if_operators_are_fused(live):
+    assert live["activated"] == [4 * (500 + 500), 4 * (500 + 10)]
 
 
 def test_what_is_freed_counts_no_more_and_a_view_never(live):
-    assert live["freed"] == 4 * (8000 + 1)
-    assert live["views"] is None
+    assert live["freed"][0] == 4 * (8000 + 1)
+    assert live["views"] == [None, None]
+
+
+def test_what_a_function_still_names_and_nobody_uses_is_gone_in_a_graph(live):
+    assert live["held"] == [4 * (8000 + 8008 + 1), 4 * (8008 + 1)]
 
 
 def test_what_was_there_before_and_is_written_to_is_no_activation(live):

@@ -12,19 +12,26 @@ CARD = {
     "samples": 64,
     "output_shape": [1],
     "peak_activation_bytes_per_sample": 2e6,
+    "fused_activation_bytes_per_sample": 1e6,
     "largest_weight_bytes": 5e6,
 }
 LANGUAGE = {"peak_activation_bytes_per_token": 1e5, "cache_bytes_per_token": 1e4}
 
 
-def predict(card=CARD, measured=MEASURED, weights=10e6, passes=(), batch_size=1, lengths=None):
-    return predicted_memory_mb(card, measured, weights, passes, batch_size, lengths)
+def predict(
+    card=CARD, measured=MEASURED, weights=10e6, passes=(), batch_size=1, lengths=None, is_fused=False
+):
+    return predicted_memory_mb(card, measured, weights, passes, batch_size, lengths, is_fused)
 
 
 def test_framework_weights_activations_and_the_inputs_that_are_kept_add_up():
     # Four batches of inputs are kept.
     assert predict() == pytest.approx(100 + 2 * 10 + 3 * 2 + 4 * 1, abs=0.01)
     assert predict(batch_size=8) == pytest.approx(100 + 2 * 10 + 8 * (3 * 2 + 4 * 1), abs=0.01)
+
+
+def test_a_runtime_that_fuses_operators_has_fewer_activations_at_once():
+    assert predict(is_fused=True) == pytest.approx(100 + 2 * 10 + 3 * 1 + 4 * 1, abs=0.01)
 
 
 def test_a_narrower_format_halves_weights_and_activations_but_no_inputs():

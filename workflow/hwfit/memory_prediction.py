@@ -22,6 +22,8 @@ BUFFER_BYTES = 512e6
 # Bytes a weight in a pass's format, over those of fp32. Four bits come with the scale and zero point of
 # their group.
 NARROW = {"int8": 1 / 4, "int4": 5 / 32, "bfloat16": 1 / 2, "float16": 1 / 2}
+# As a card names the largest set of activations, where operators are fused and where not.
+ACTIVATIONS = {False: "peak_activation_bytes_per_sample", True: "fused_activation_bytes_per_sample"}
 NARROWS_WEIGHTS = ("cast", "quantize_dynamic", "quantize_weights")
 
 
@@ -32,6 +34,7 @@ def predicted_memory_mb(
     passes: Sequence[Mapping[str, Any]],
     batch_size: int,
     lengths: tuple[int, int] | None = None,
+    is_fused: bool = False,
 ) -> float | None:
     """The peak that `peak_memory_mb` will be; None where card or inventory do not know enough.
 
@@ -42,8 +45,9 @@ def predicted_memory_mb(
     weight_bytes : the weights as they are loaded, before session passes
     passes : the session passes
     lengths : of a language model, tokens of a prompt and of what is written to it
+    is_fused : whether the runtime compiles a graph, in which arithmetic joins the products beside it
     """
-    activations = activation_bytes(card, passes, batch_size, lengths)
+    activations = activation_bytes(card, passes, batch_size, lengths, is_fused)
     if not measured or weight_bytes is None or activations is None:
         return None
     base, copies, loading, spread = (
@@ -63,10 +67,11 @@ def activation_bytes(
     passes: Iterable[Mapping[str, Any]],
     batch_size: int,
     lengths: tuple[int, int] | None,
+    is_fused: bool,
 ) -> float | None:
     """Bytes of the largest set of activations of a batch that PyTorch holds at once; None where not known."""
     if lengths is None:
-        one = card.get("peak_activation_bytes_per_sample")
+        one = card.get(ACTIVATIONS[is_fused])
     else:
         one = card.get("peak_activation_bytes_per_token")
         one = None if one is None else one * lengths[0]

@@ -102,5 +102,5 @@ def counted(checkpoint: Checkpoint) -> dict[str, Any]:
         module, inputs = checkpoint.module(), checkpoint.evaluation.inputs
         found["flops_per_sample"] = counts.flops(module, inputs)
         found["activation_bytes_per_sample"] = counts.activation_bytes(module, inputs)
-        found["peak_activation_bytes_per_sample"] = live_bytes.peak_activation_bytes(module, inputs)
+        found |= live_bytes.peak_activation_bytes(module, inputs)
     return found

@@ -127,4 +127,5 @@ KEPT = (
     "flops_per_sample",
     "activation_bytes_per_sample",
     "peak_activation_bytes_per_sample",
+    "fused_activation_bytes_per_sample",
 )

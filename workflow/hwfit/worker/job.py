@@ -159,6 +159,7 @@ class Job:
             self.passes,
             batch_size,
             self.lengths,
+            is_fused=self.cell.runtime != "torch",
         )
 
     def memory_shortage(self, batch_size: int) -> str | None:
@@ -272,8 +273,7 @@ class Job:
 
 def known_activations(card: Mapping[str, Any]) -> dict[str, Any]:
     """What an artifact's card knows of activations, where passes have changed them."""
-    name = "peak_activation_bytes_per_sample"
-    return {name: card[name]} if card.get(name) is not None else {}
+    return {name: card[name] for name in memory_prediction.ACTIVATIONS.values() if card.get(name) is not None}
 
 
 def require_intact(directory: Path) -> None:

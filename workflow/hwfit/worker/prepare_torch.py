@@ -40,8 +40,7 @@ def of_torch_module(
     sizes = {
         "flops_per_sample": counts.flops(module, inputs),
         "activation_bytes_per_sample": counts.activation_bytes(module, inputs),
-        "peak_activation_bytes_per_sample": live_bytes.peak_activation_bytes(module, inputs),
-    }
+    } | live_bytes.peak_activation_bytes(module, inputs)
     return predict(module, inputs), given | sizes | save_checkpoint(module, out)
 
 

@@ -108,10 +108,8 @@ def memory_of_activations(process: ReferenceProcess) -> dict[str, float | None]:
     (_, one), (_, many) = (process.memory(model, size) for size in (SMALL_BATCH, LARGE_BATCH))
     if one is None or many is None:
         return {}
-    image = 4 * reference_convolutions.CHANNELS * reference_convolutions.SIZE**2
-    samples = LARGE_BATCH - SMALL_BATCH
-    # The first inputs are there in any case; at once are a layer's inputs and its outputs.
-    return {"activation_copies": max((many - one - samples * image) / (samples * 2 * image), 0.0)}
+    grown = (many - one) / (LARGE_BATCH - SMALL_BATCH)
+    return {"activation_copies": max(grown / reference_convolutions.PEAK_ACTIVATION_BYTES, 0.0)}
 
 
 def weight_bytes(model: str) -> tuple[int, int]:
