@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from hwfit.catalog import DIGIT_SETS, FRAMEWORKS, TEXT_SETS
+from hwfit.catalog import DIGIT_SETS, FRAMEWORKS, LABELLED_IMAGE_SETS, TEXT_SETS
 from hwfit.config_errors import listed, nearest, shown, written
 from hwfit.costs import tariff_of
 from hwfit.input_checks import Finding
@@ -18,7 +18,7 @@ from hwfit.training_runs import is_excluded, runs_of
 from hwfit.training_sections import TrainingExclusion, TrainingMatrix
 
 # What each task that can be trained is trained on, of the data that hwfit brings.
-TRAINING_SETS = {"classification": DIGIT_SETS, "generation": TEXT_SETS}
+TRAINING_SETS = {"classification": (*DIGIT_SETS, *LABELLED_IMAGE_SETS), "generation": TEXT_SETS}
 # What runs of one model are compared by, or what their paths do not tell: the same wherever it is trained.
 SHARED_SETTINGS = ("target_accuracy", "max_epochs", "processes", "search", "halving")
 
