@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hwfit.cost_sections import Cost
 from hwfit.decision_sections import Decision as Wanted
 from hwfit.halving import judge, standing_of
 from hwfit.matrix import Plan
@@ -187,7 +188,7 @@ def make_report_inputs(**changes: Any) -> tuple[Training, dict[str, Any]]:
     """What a report shows of a simulated study, and what its recommendation says of training."""
     plan = make_training(**changes)
     rows, _ = simulate(plan)
-    configurations = make_configurations(make_run_table(rows, plan.to_dict(), {}, {}))
+    configurations = make_configurations(make_run_table(rows, plan.to_dict(), {}, {}, Cost()))
     answers = training_answers(configurations, empty_combinations(), Wanted())
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwfit.cost_sections import Cost
 from hwfit.halving import Standing, judge
 from hwfit.training_decision import decide_training
 from hwfit.training_table import make_configurations, make_run_table
@@ -86,7 +87,7 @@ def decided(**study):
     """The decision of a simulated study, and the seconds that its runs trained."""
     plan = make_training(**study)
     rows, seconds = simulate(plan)
-    table = make_run_table(rows, plan.to_dict(), {}, {})
+    table = make_run_table(rows, plan.to_dict(), {}, {}, Cost())
     (decision,) = decide_training(make_configurations(table), "seconds")
     return decision, seconds
 

@@ -137,7 +137,7 @@ def test_a_liar_is_incorrect_and_has_no_figures(tmp_path, monkeypatch, liar):
     profiles, _ = measure(make_job(tmp_path), monkeypatch, liar)
     for profile in profiles:
         assert profile.status == "incorrect", profile.reason
-        assert profile.metrics == {}
+        assert profile.metrics == {"predicted_memory_mb": None}
 
 
 def test_an_honest_session_beside_a_busy_neighbour_is_no_liar(tmp_path, monkeypatch):

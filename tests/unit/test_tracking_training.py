@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hwfit.cost_sections import Cost
 from hwfit.tracking import log_training
 from hwfit.tracking.store import Store
 from hwfit.tracking.training import TrainingLog, Watch
@@ -28,7 +29,7 @@ def plan(tmp_path):
 
 
 def log(sweep: Sweep, plan) -> dict[str, int]:
-    runs = make_run_table(read_training(plan, sweep.directory), plan, {}, {})
+    runs = make_run_table(read_training(plan, sweep.directory), plan, {}, {}, Cost())
     place = {"uri": sweep.uri, "experiment": EXPERIMENT, "sweep": "default", "project": "mine"}
     return log_training(**place, runs=runs, directory=sweep.directory)
 
