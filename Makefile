@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 export HWFIT_ENVIRONMENTS ?= $(CURDIR)/.environments
 
-.PHONY: run show test lint format ui register retry bench unlock clean
+.PHONY: run show test environments lint format ui watch register retry bench unlock clean
 
 run: $(VENV)/control
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger rich
@@ -14,9 +14,12 @@ run: $(VENV)/control
 show: $(VENV)/control
 	@$(BIN)/python -m hwfit show
 
-test: $(VENV)/test
+test: $(VENV)/test environments
+	$(BIN)/python -m pytest -n 2 -m "not alone"
+	$(BIN)/python -m pytest -m alone
+
+environments: $(VENV)/control
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet all -- environments
-	$(BIN)/python -m pytest
 
 lint: $(VENV)/test
 	$(BIN)/ruff check workflow tests benchmarks
@@ -35,6 +38,10 @@ bench: $(VENV)/control
 ui: $(VENV)/control
 	@$(BIN)/python -m hwfit ui
 
+# Curves of training in MLflow while they grow; on a host that does not measure, with the same directory.
+watch: $(VENV)/control
+	@$(BIN)/python -m hwfit watch
+
 # What was chosen becomes a registered model of MLflow.
 register: $(VENV)/control
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete register
@@ -51,7 +58,7 @@ clean:
 	[ ! -d results ] || find results -mindepth 1 -maxdepth 1 ! -name 'mlflow.db*' ! -name mlartifacts ! -name project -exec rm -rf {} +
 	rm -rf logs
 	rm -f reports/hardware-selection.html reports/combinations.csv reports/recommendation.json reports/measurements.zip
-	rm -f reports/comparison.json reports/comparison.csv
+	rm -f reports/training.csv reports/training-configurations.csv reports/comparison.json reports/comparison.csv
 
 # The stamps, not the folders: an installation that broke off is taken up again.
 $(VENV)/control: envs/control.txt pyproject.toml

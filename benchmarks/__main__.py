@@ -24,6 +24,8 @@ import numpy as np
 import yaml
 from scipy.stats import beta
 
+from benchmarks import halving as halving_replay
+from benchmarks import memory as memory_prediction
 from benchmarks import tracking as tracking_rate
 from benchmarks import training as training_overhead
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
@@ -194,6 +196,32 @@ def runtimes(project: Project) -> dict[str, Any]:
     return {f"{cell.model} in {cell.runtime}": figures["p50_ms"] for cell, figures in found.items()}
 
 
+def turns(project: Project) -> dict[str, Any]:
+    """(f) The same, with hwfit's session and the loop in one process, taking turns call by call."""
+    found = {}
+    for model in ("densenet121", "minilm"):
+        for runtime in RUNTIMES[model]:
+            cell = Cell(model, "cpu", runtime, "baseline", "single_stream")
+            project.prepare(cell)
+            directory = str(project.directory / model_directory(model))
+            runs = [bare_runtime(project, cell, directory) for _ in range(PROCESSES_A_RUNTIME)]
+            sides = {
+                "hwfit": [run["session_p50_ms"] for run in runs],
+                "bare": [run["p50_ms"] for run in runs],
+            }
+            found[f"{model} in {runtime}"] = paired_ratio(**sides) | {"ms": sides}
+            print(f"{model} in {runtime}", found[f"{model} in {runtime}"], flush=True)
+    return found
+
+
+def paired_ratio(hwfit: list[float], bare: list[float]) -> dict[str, float]:
+    """The median over processes of the ratio within one, with a 95% bootstrap interval over processes."""
+    ratios = np.array(hwfit) / np.array(bare)
+    chosen = np.random.default_rng(0).integers(len(ratios), size=(4000, len(ratios)))
+    low, high = np.quantile(np.median(ratios[chosen], axis=1), [0.025, 0.975])
+    return {"ratio": float(np.median(ratios)), "low": float(low), "high": float(high)}
+
+
 def generation(project: Project) -> dict[str, Any]:
     """(g) A language model's writing beside a loop written by hand in each runtime: one prompt of 128 tokens
     is read, 32 tokens are written.
@@ -244,11 +272,13 @@ def beside_loops(
     return found
 
 
-def bare_runtime(project: Project, cell: Cell) -> dict[str, float]:
-    """The median time of a call, by a loop written by hand."""
+def bare_runtime(project: Project, cell: Cell, *beside: str) -> dict[str, float]:
+    """The median time of a call, by a loop written by hand; with the model's directory also by hwfit's
+    session in the same process.
+    """
     evaluation = project.directory / model_directory(cell.model) / "evaluation.npz"
     arguments = (cell.runtime, cell.model, str(project.weights(cell)), str(evaluation), str(BARE_SECONDS))
-    return project.script("bare_runtime.py", *arguments, runtime=cell.runtime)
+    return project.script("bare_runtime.py", *arguments, *beside, runtime=cell.runtime)
 
 
 def bare_generation(project: Project, cell: Cell) -> dict[str, float]:
@@ -347,10 +377,26 @@ def training(project: Project) -> dict[str, Any]:
     return training_overhead.measure(project)
 
 
+def memory(project: Project) -> dict[str, Any]:
+    """(j) Peak memory predicted from a model's card and its runtime's inventory, beside the measured one."""
+    return memory_prediction.measure(project)
+
+
 def deep_compression(project: Project) -> dict[str, Any]:
     """(i) Deep Compression of the paper's networks on MNIST, beside the paper's figures."""
     found: dict[str, Any] = project.script("deep_compression.py", str(project.directory / "deep-compression"))
     return found
+
+
+def halving(project: Project) -> dict[str, Any]:
+    """(j) Successive halving against the whole grid of training, ten seeds, replayed from one training."""
+    directory = project.directory / "halving"
+    (directory / "config").mkdir(parents=True, exist_ok=True)
+    shutil.copy(project.directory / "Snakefile", directory)
+    study = {"sweep": "halving", "training": halving_replay.MATRIX}
+    (directory / "config" / "config.yaml").write_text(yaml.safe_dump(study))
+    project.snakemake("reports/training.csv", directory=directory)
+    return halving_replay.compare(halving_replay.read_curves(project.plan.study.devices, directory))
 
 
 BENCHMARKS = {
@@ -359,10 +405,13 @@ BENCHMARKS = {
     "peer": peer,
     "loadgen": loadgen,
     "runtimes": runtimes,
+    "turns": turns,
     "generation": generation,
     "repeat": repeat,
     "aa": aa,
+    "memory": memory,
     "deep-compression": deep_compression,
+    "halving": halving,
     "tracking": tracking,
     "training": training,
 }

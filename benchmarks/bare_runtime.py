@@ -1,18 +1,23 @@
 """What a careful person writes by hand in each runtime: open, warm up, time each call. Prints one JSON line.
 
-python bare_runtime.py RUNTIME MODEL WEIGHTS EVALUATION SECONDS
+python bare_runtime.py RUNTIME MODEL WEIGHTS EVALUATION SECONDS [MODEL_DIRECTORY]
 
 The networks are the zoo's, since the loop is compared and not the network; none of hwfit's sessions is used.
+With a model's directory, hwfit's session is opened beside in the same process, and the two take turns call by
+call: what makes a process quick or slow as a whole is then in both.
 """
 
+import functools
 import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 runtime, model, weights, evaluation, seconds = (*sys.argv[1:5], float(sys.argv[5]))
+beside = sys.argv[6] if len(sys.argv) > 6 else None
 with np.load(evaluation) as stored:
     names = [name for name in stored.files if name not in ("reference", "labels")]
     batches = [{name: stored[name][k : k + 1] for name in names} for k in range(4)]
@@ -80,13 +85,30 @@ def openvino_calls():
     return [lambda batch=batch: compiled(batch) for batch in batches]
 
 
-calls = globals()[f"{runtime}_calls"]()
+def session_calls():
+    """The same calls as a worker of hwfit makes them."""
+    from hwfit.worker import runtimes
+    from hwfit.worker.job import read_card
+
+    source = {"export": "torch"} if weights.endswith(".onnx") else {"zoo": model}
+    card = read_card(Path(beside))
+    request = runtimes.Request(source, card["task"], Path(weights), card, "cpu", 0)
+    session = runtimes.load(runtime).open_session(request)
+    return [functools.partial(session.run, session.place(batch)) for batch in batches]
+
+
+sides = {"p50_ms": globals()[f"{runtime}_calls"]()}
+if beside:
+    sides["session_p50_ms"] = session_calls()
+times = {name: [] for name in sides}
 for k in range(20):
-    calls[k % 4]()
-times = []
-end = time.perf_counter() + seconds
+    for calls in sides.values():
+        calls[k % 4]()
+end = time.perf_counter() + seconds * len(sides)
 while time.perf_counter() < end:
-    start = time.perf_counter()
-    calls[len(times) % 4]()
-    times.append(time.perf_counter() - start)
-print(json.dumps({"p50_ms": float(np.median(times)) * 1e3, "samples": len(times)}))
+    for name, calls in sides.items():
+        start = time.perf_counter()
+        calls[len(times[name]) % 4]()
+        times[name].append(time.perf_counter() - start)
+medians = {name: float(np.median(durations)) * 1e3 for name, durations in times.items()}
+print(json.dumps(medians | {"samples": len(times["p50_ms"])}))

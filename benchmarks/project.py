@@ -15,27 +15,21 @@ import numpy as np
 import yaml
 
 from benchmarks.bert import token_ids
-from hwfit.catalog import weights_file
+from hwfit.catalog import ZOO, weights_file
 from hwfit.config import read_study
 from hwfit.matrix import Plan, environment_file, probe_file
 from hwfit.records import Cell, Profile, read_json, read_profile
 
 ROOT = Path(__file__).parents[1]
 CELL = Cell("bert", "cpu", "torch", "baseline", "single_stream")
-ALL_RUNTIMES = ("torch", "tensorflow", "mindspore", "onnxruntime", "openvino")
-RUNTIMES = {
-    "bert": ("torch", "onnxruntime"),
-    "minilm": ("torch", "onnxruntime", "openvino"),
-    "densenet121": ALL_RUNTIMES,
-    "smollm2": ("torch", "tensorflow", "mindspore"),
-}
+RUNTIMES = {"bert": ("torch", "onnxruntime"), **{name: model.runtimes for name, model in ZOO.items()}}
 STUDY = {
     "matrix": [
         {
             "models": [model],
             "devices": ["cpu"],
             "runtimes": list(runtimes),
-            "batch_sizes": [1, 2, 4, 8, 16],
+            "batch_sizes": [1, 2, 4, 8, 16, 32],
         }
         for model, runtimes in RUNTIMES.items()
     ],

@@ -11,6 +11,14 @@ typedef struct { unsigned pid; unsigned long long memory; unsigned instance, com
 typedef struct { unsigned pid; unsigned long long time; unsigned sm, memory, encoder, decoder; } sample_t;
 typedef struct { unsigned long long reference, violation; } violation_t;
 typedef struct { unsigned gpu, memory; } rates_t;
+typedef union { double real; unsigned small; unsigned long long large; } value_t;
+typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency;
+    unsigned type;
+    int status;
+    value_t value;
+} field_t;
 
 static int look_up(const char *name, char *values, size_t size) {
     char line[4096];
@@ -79,6 +87,21 @@ int nvmlDeviceGetPowerManagementDefaultLimit(void *device, unsigned *milliwatts)
     return number("power_limit_default", milliwatts);
 }
 
+int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules) {
+    return long_number("energy", millijoules);
+}
+
+int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts) { return number("power", milliwatts); }
+
+/* Of the fields, the power of now alone (NVML_FI_DEV_POWER_INSTANT). */
+int nvmlDeviceGetFieldValues(void *device, int count, field_t *fields) {
+    for (field_t *each = fields; each < fields + count; each++) {
+        each->type = 1;
+        each->status = each->field == 186 ? number("power_instant", &each->value.small) : NOT_SUPPORTED;
+    }
+    return SUCCESS;
+}
+
 int nvmlDeviceGetCurrentClocksEventReasons(void *device, unsigned long long *reasons) {
     return long_number("reasons", reasons);
 }
@@ -93,13 +116,16 @@ int nvmlDeviceGetViolationStatus(void *device, unsigned policy, violation_t *fou
     return long_number(policy == 0 ? "power_violation" : "thermal_violation", &found->violation);
 }
 
+/* Processes are written pid or pid:bytes. */
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, process_t *processes) {
     char values[4096], *rest = values, *end;
     unsigned room = *count, seen = 0;
     int status = look_up("processes", values, sizeof values);
     if (status) return status;
-    for (unsigned long pid = strtoul(rest, &end, 10); end != rest; pid = strtoul(rest = end, &end, 10), seen++)
-        if (processes && seen < room) processes[seen] = (process_t){(unsigned)pid, 1 << 20, 0, 0};
+    for (unsigned long pid = strtoul(rest, &end, 10); end != rest; pid = strtoul(rest = end, &end, 10), seen++) {
+        unsigned long long memory = *end == ':' ? strtoull(end + 1, &end, 10) : 1 << 20;
+        if (processes && seen < room) processes[seen] = (process_t){(unsigned)pid, memory, 0, 0};
+    }
     *count = seen;
     return seen > room ? INSUFFICIENT_SIZE : SUCCESS;
 }

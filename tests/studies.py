@@ -38,7 +38,7 @@ def make_study(
     **config: Any,
 ) -> Study:
     """A study of one small model on the CPU, with what a test changes."""
-    matrix = matrix or {"models": ["net"], "devices": ["cpu"]}
+    matrix = {"models": ["net"], "devices": ["cpu"]} if matrix is None else matrix
     return Study.model_validate(
         {
             "config": {"matrix": matrix} | config,

@@ -104,12 +104,19 @@ def make_row(
         "measured_s": 180 * p50 / 1000,
         "wall_s": 6.2,
         "peak_memory_mb": 310 + 4.1 * batch_size,
+        "predicted_memory_mb": 320 + 4 * batch_size,
+        "framework_memory_mb": 240.0,
+        "working_memory_mb": 70 + 4.1 * batch_size - (9.3 if optimization == "bf16" else 18.6),
         "model_size_mb": 18.6 * (0.5 if optimization == "bf16" else 1),
         "parameters": 4_652_008,
         "nonzero_parameters": 2_326_004 if optimization == "prune50" else 4_652_008,
         "flops_per_sample": 7.7e8,
         "activation_mb_per_sample": 53.6,
-        "utilization": min(1.0, 7.7e8 * batch_size / (p50 / 1000) / 1.4e11),
+        "number_format": "bf16" if optimization == "bf16" else "fp32",
+        "bound": None if optimization == "bf16" else "memory",
+        "utilization": None
+        if optimization == "bf16"
+        else min(1.0, 7.7e8 * batch_size / (p50 / 1000) / 1.4e11),
         "fidelity": fidelity,
         "relative_error": lost,
         "verdict": "dominated",
@@ -212,6 +219,16 @@ def make_sensitivity(row: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def make_prices() -> list[dict[str, Any]]:
+    """What two devices cost, of which one has no price, and below which price each wins."""
+    row = {"runtime": "torch", "optimization": "baseline", "batch_size": 8, "as_cheap_below": None}
+    wins = {"wins_below": 2.4, "wins_below_low": 2.3, "wins_below_high": 2.5}
+    return [
+        {"device": "cpu", "price_per_hour": 2.0, "cost_per_million": 3.21} | row | wins,
+        {"device": "gpu0", "price_per_hour": None, "cost_per_million": None} | row | wins,
+    ]
+
+
 def make_set(recommendation: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A set of all models of a recommendation, on the device of their choices."""
     choices = [entry["chosen"] for entry in recommendation["models"] if entry["chosen"]]
@@ -245,7 +262,7 @@ def make_inventories() -> dict[str, dict[str, Any]]:
                 "mindspore": {"status": "crashed", "reason": "Illegal instruction"},
             },
             "sensors": [],
-            "peaks": {"matmul_fp32_gflops": 142.7, "memory_copy_gb_s": 11.2},
+            "peaks": {"matmul_float32_gflops": 142.7, "memory_copy_gb_s": 11.2},
             "status": "ok",
         },
         "gpu0": {"status": "unavailable", "reason": "no NVIDIA driver: nvidia-smi is not on the PATH"},
@@ -277,8 +294,15 @@ def with_energy_and_cost(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         power_w=np.where(measured, 65.0, np.nan),
         energy_j_per_sample=65.0 / rate,
-        energy_source=np.where(measured, "rapl:intel-rapl:0 (package)", None),
+        idle_power_w=np.where(measured, 21.0, np.nan),
+        energy_net_j_per_sample=44.0 / rate,
+        energy_source=np.where(measured, "counter:rapl", None),
+        energy_scope=np.where(measured, "package", None),
         cost_usd_per_million=2.0 / 3600 / rate * 1e6,
+        cost_per_million=2.0 / 3600 / rate * 1e6,
+        price_per_hour=np.where(measured, 2.0, np.nan),
+        price_source=np.where(measured, "rented", None),
+        currency=np.where(measured, "USD", None),
     )
 
 

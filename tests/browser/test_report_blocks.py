@@ -9,7 +9,7 @@ import pytest
 
 from hwfit.records import COLUMNS
 from pages import marks, until, wait_for_charts
-from tables import make_row, make_sensitivity, make_set, make_table, with_energy_and_cost
+from tables import make_prices, make_row, make_sensitivity, make_set, make_table, with_energy_and_cost
 
 DEVICES = {
     "left": {"accelerator": "cpu", "cores": [0], "runtimes": {"torch": "torch-cpu"}},
@@ -22,6 +22,7 @@ def say_all(recommendation: Any) -> None:
     """Make a recommendation say all that it may."""
     for entry in recommendation["models"]:
         entry["sensitivity"] = make_sensitivity(entry["runner_up"]) if entry["chosen"] else []
+        entry["prices"] = make_prices()
     last = recommendation["models"][-1]
     last["constraints"] = {"latency_p90_ms": "50% of baseline", "min_fidelity": 0.95, "latency_p50_ms": 2.0}
     last |= {"objective": "mix", "weights": {"throughput": 0.7, "latency": 0.3}}
@@ -49,7 +50,7 @@ def test_axe_finds_no_serious_fault_in_a_report_that_has_every_block(
     page = open_report(full_report(language), scheme=scheme, on_phone=on_phone)
     page.select_option("#chart-question", "lenet-5")
     wait_for_charts(page, "lenet-5")
-    for chart in ("roofline", "energy", "cost"):
+    for chart in ("roofline", "energy-package", "cost"):
         assert marks(page, chart) > 0, chart
     for summary in page.locator("summary").all():
         if summary.is_visible():
@@ -77,12 +78,39 @@ def test_energy_and_cost_are_drawn_where_they_are_known_and_name_their_source(
     page = open_report(full_report())
     wait_for_charts(page, "efficientnet-lite0")
     block = page.locator("#block-price")
-    assert "Energy is that of rapl:intel-rapl:0 (package)." in block.inner_text()
-    assert "cpu $2 an hour" in block.inner_text()
+    assert "Energy is that of counter:rapl (package)." in block.inner_text()
+    assert "cpu costs $2.00 an hour: rented." in block.inner_text()
+    card = page.locator("article.card").first
+    card.get_by_text("What each device costs").click()
+    assert "gpu0\ttorch · baseline" in card.locator("table").inner_text()
     page = open_report(report_file())
     wait_for_charts(page, "efficientnet-lite0")
     assert page.locator("#block-price").is_hidden()
-    assert "reads no power sensor yet" in page.locator("#verdict").inner_text()
+    assert "Energy and power are empty on cpu" in page.locator("#verdict").inner_text()
+
+
+def test_each_scope_of_energy_has_a_chart_of_its_own(report_file, open_report):
+    table = with_energy_and_cost(make_table(models=("lenet-5",), devices=("cpu", "gpu1"), absent=()))
+    on_gpu = table["device"] == "gpu1"
+    table.loc[on_gpu & table["energy_scope"].notna(), ["energy_scope", "energy_source"]] = [
+        "board",
+        "counter:nvml",
+    ]
+    page = open_report(report_file("scopes", table))
+    wait_for_charts(page, "lenet-5")
+    drawn = {scope: marks(page, f"energy-{scope}") for scope in ("package", "board")}
+    rows = table[table["valid"] & table["energy_j_per_sample"].notna()]
+    # What is chosen is drawn once more, with a ring.
+    picked = rows[rows["verdict"] == "chosen"]
+    assert drawn == pd.concat([rows, picked])["energy_scope"].value_counts().to_dict()
+    block = page.locator("#block-price").inner_text()
+    assert "Energy, J/sample: the board" in block
+    assert "do not compare energy across them" in block
+    cells = [row.locator("td").all_inner_texts() for row in page.locator("#energy-meters tbody tr").all()]
+    assert {tuple(cell[:2]) for cell in cells} == {
+        ("counter:rapl", "processor and memory"),
+        ("counter:nvml", "the board"),
+    }
 
 
 def test_split_batches_have_a_block_of_their_own_with_their_scaling_efficiency(report_file, open_report):

@@ -15,21 +15,18 @@ from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.export import export
 from hwfit.worker.prepare import prepare
 
-directory, model = Path.cwd(), json.loads(sys.argv[1])
-source = directory / "source"
-source.mkdir(exist_ok=True)
-prepare("mine", model, directory / "mine.npz", source)
-cards = []
-for number in range(int(sys.argv[2])):
-    out = directory / f"onnx{number}"
-    out.mkdir(exist_ok=True)
+cards = {}
+for name, model in json.loads(sys.argv[1]).items():
+    source, out = Path(f"{name}-source"), Path(f"{name}-onnx")
+    source.mkdir(), out.mkdir()
+    prepare(name, model, Path(model["data"]), source)
     try:
-        export("mine", model, source, source, out)
+        export(name, model, source, source, out)
     except Unsupported as error:
         write_failure(out, "unsupported", str(error))
     except Incorrect as error:
         write_failure(out, "incorrect", str(error))
-    cards.append(json.loads((out / "card.json").read_text()))
+    cards[name] = json.loads((out / "card.json").read_text())
 print(json.dumps(cards))
 """
 MINE = """
@@ -66,55 +63,62 @@ def net():
 """
 
 
-@pytest.fixture
-def exported(python_of, tmp_path):
-    """The cards of a model's files, exported one after the other."""
-
-    def export(name, arrays, files=1, **sources):
-        (tmp_path / "mine.py").write_text(MINE)
-        np.savez(tmp_path / "mine.npz", **arrays)
-        sources = {"torch": {"callable": f"mine:{name}"}, "onnxruntime": {"export": "torch"}} | sources
-        model = {"task": "features", "data": "mine.npz", "sources": sources}
-        return run_python(python_of("torch-cpu"), EXPORT, json.dumps(model), str(files), cwd=tmp_path)
-
-    return export
+def model(name, data="x.npz", **sources):
+    exported = {"torch": {"callable": f"mine:{name}"}, "onnxruntime": {"export": "torch"}}
+    return {"task": "features", "data": data, "sources": exported | sources}
 
 
-def rows(width=6, samples=10):
-    return np.random.default_rng(0).standard_normal((samples, width)).astype(np.float32)
+MODELS = {
+    "first": model("net"),
+    "second": model("net"),
+    "two": model("Two", "xy.npz"),
+    "branch": model("Branch"),
+    "rows": model("Rows"),
+    "garbage": model("net", onnxruntime={"onnx": "garbage.onnx"}),
+}
 
 
-def test_an_exported_file_is_checked_and_the_same_each_time(exported):
-    first, second = exported("net", {"x": rows()}, files=2)
+@pytest.fixture(scope="module")
+def cards(python_of, tmp_path_factory):
+    """The card of each model's file, exported one after the other."""
+    directory = tmp_path_factory.mktemp("exported")
+    (directory / "mine.py").write_text(MINE)
+    (directory / "garbage.onnx").write_bytes(b"\x08\x07garbage")
+    random = np.random.default_rng(0)
+    x, y = (random.standard_normal((10, width)).astype(np.float32) for width in (6, 3))
+    np.savez(directory / "x.npz", x=x)
+    np.savez(directory / "xy.npz", x=x, y=y)
+    return run_python(python_of("torch-cpu"), EXPORT, json.dumps(MODELS), cwd=directory)
+
+
+def test_an_exported_file_is_checked_and_the_same_each_time(cards):
+    first, second = cards["first"], cards["second"]
     assert first["status"] == "ok"
     assert first["relative_error"] < 1e-5
     assert first["parameters"] == 6 * 8 + 8 + 8 * 3 + 3
     assert first["weights_sha256"] == second["weights_sha256"]
 
 
-def test_several_inputs_share_their_batch(exported):
-    (card,) = exported("Two", {"x": rows(), "y": rows(3)})
-    assert card["status"] == "ok", card["reason"]
+def test_several_inputs_share_their_batch(cards):
+    assert cards["two"]["status"] == "ok", cards["two"]["reason"]
 
 
-def test_what_graph_capture_refuses_is_traced(exported):
+def test_what_graph_capture_refuses_is_traced(cards):
     """A branch by value: the trace has the way that real inputs take."""
-    (card,) = exported("Branch", {"x": rows()})
+    card = cards["branch"]
     assert card["status"] == "ok", card["reason"]
     assert card["exporter"] == "by_tracing"
     assert card["relative_error"] < 1e-5
 
 
-def test_a_model_of_one_batch_size_is_not_exported(exported):
-    (card,) = exported("Rows", {"x": rows()})
+def test_a_model_of_one_batch_size_is_not_exported(cards):
+    card = cards["rows"]
     assert card["status"] == "unsupported"
     assert card["reason"].startswith("torch ")
     assert "cannot export it to ONNX: by_graph_capture: " in card["reason"]
     assert "\n" not in card["reason"]
 
 
-def test_a_file_that_is_no_onnx_model_is_a_reason(exported, tmp_path):
-    (tmp_path / "mine.onnx").write_bytes(b"\x08\x07garbage")
-    (card,) = exported("net", {"x": rows()}, onnxruntime={"onnx": "mine.onnx"})
-    assert card["status"] == "unsupported"
-    assert "mine.onnx is no valid ONNX model" in card["reason"]
+def test_a_file_that_is_no_onnx_model_is_a_reason(cards):
+    assert cards["garbage"]["status"] == "unsupported"
+    assert "garbage.onnx is no valid ONNX model" in cards["garbage"]["reason"]

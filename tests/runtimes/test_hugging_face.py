@@ -11,8 +11,9 @@ import pytest
 from frameworks import run_python
 
 FOLDERS = """
-import sys
+import json, sys
 from pathlib import Path
+import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
 from transformers import ResNetConfig, ResNetForImageClassification
@@ -32,117 +33,117 @@ llama.save_pretrained(directory / "llama")
 (directory / "pickled").mkdir()
 (directory / "pickled/config.json").write_text((directory / "llama/config.json").read_text())
 torch.save(llama.state_dict(), directory / "pickled/pytorch_model.bin")
-print("{}")
+(directory / "own").mkdir()
+config = json.loads((directory / "llama/config.json").read_text())
+config["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}
+(directory / "own/config.json").write_text(json.dumps(config))
+(directory / "own/model.safetensors").symlink_to(directory / "llama/model.safetensors")
+(directory / "own/evil.py").write_text(f"open({str(directory / 'ran')!r}, 'w')")
 """
 PREPARE = """
-import json, sys
-from pathlib import Path
-import numpy as np
 from hwfit.worker import outputs, runtimes
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.prepare import prepare
+from hwfit.worker.zoo import minilm
 
-directory, task, source = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-if source["huggingface"] == "minilm":
-    from hwfit.worker.zoo import minilm
-    source["huggingface"] = str(minilm.model_directory())
-out = directory / "out"
-out.mkdir()
-try:
-    prepare("mine", {"task": task, "sources": {"torch": source}}, directory / "data.npz", out)
-except Unsupported as error:
-    print(json.dumps({"unsupported": str(error)}))
-    raise SystemExit
-card = json.loads((out / "card.json").read_text())
-lengths = {"output_tokens": 4} if task == "generation" else {}
-request = runtimes.Request(source, task, out / "weights.safetensors", card, "cpu", **lengths)
-session = runtimes.load("torch").open_session(request)
-with np.load(out / "evaluation.npz") as stored:
-    arrays = dict(stored)
-batch = {entry["name"]: arrays[entry["name"]] for entry in card["inputs"]}
-got = session.fetch(session.run(session.place(batch)))
-found = {"card": card, "shape": got.shape}
-if "reference" in arrays:
-    found["relative_error"] = outputs.relative_error(got, arrays["reference"])
-if task == "embedding":
-    inputs, _ = minilm.evaluation_inputs({"texts": np.load(directory / "data.npz")["texts"]})
-    zoo = minilm.torch_module().eval()
-    import torch
-    with torch.inference_mode():
-        said = zoo(*[torch.from_numpy(array) for array in inputs.values()]).numpy()
-    found["zoo"] = outputs.relative_error(got, said)
+
+def prepared(task, data, source, out):
+    try:
+        prepare("mine", {"task": task, "sources": {"torch": source}}, data, out)
+    except Unsupported as error:
+        return {"unsupported": str(error)}
+    card = json.loads((out / "card.json").read_text())
+    lengths = {"output_tokens": 4} if task == "generation" else {}
+    request = runtimes.Request(source, task, out / "weights.safetensors", card, "cpu", **lengths)
+    session = runtimes.load("torch").open_session(request)
+    with np.load(out / "evaluation.npz") as stored:
+        arrays = dict(stored)
+    batch = {entry["name"]: arrays[entry["name"]] for entry in card["inputs"]}
+    got = session.fetch(session.run(session.place(batch)))
+    found = {"card": card, "shape": got.shape}
+    if "reference" in arrays:
+        found["relative_error"] = outputs.relative_error(got, arrays["reference"])
+    if task == "embedding":
+        inputs, _ = minilm.evaluation_inputs({"texts": np.load(data)["texts"]})
+        zoo = minilm.torch_module().eval()
+        with torch.inference_mode():
+            said = zoo(*[torch.from_numpy(array) for array in inputs.values()]).numpy()
+        found["zoo"] = outputs.relative_error(got, said)
+    return found
+
+
+found = {}
+for name, (task, data, folder, trust) in json.loads(sys.argv[2]).items():
+    out = directory / f"{name} prepared"
+    out.mkdir()
+    folder = minilm.model_directory() if folder == "minilm" else directory / folder
+    source = {"huggingface": str(folder)} | ({"trust": True} if trust else {})
+    found[name] = prepared(task, directory / f"{data}.npz", source, out)
 print(json.dumps(found))
 """
 TEXTS = np.array(["the quick brown fox", "jumps", "the the the", "fox jumps the fox"])
+# The task, the data, the folder, and whether it is trusted.
+PREPARED = {
+    "encoder": ("embedding", "texts", "minilm", False),
+    "texts": ("classification", "labelled", "texts", False),
+    "images": ("classification", "images", "images", False),
+    "pickled": ("generation", "tokens", "pickled", False),
+    "trusted": ("generation", "tokens", "pickled", True),
+    "safe": ("generation", "tokens", "llama", False),
+    "own code": ("generation", "tokens", "own", False),
+}
 
 
 @pytest.fixture(scope="module")
-def folders(python_of, tmp_path_factory) -> Path:
-    """Folders of tiny models with weights that nobody trained."""
+def directory(tmp_path_factory) -> Path:
+    """Some data; `prepared` adds folders of tiny models with weights that nobody trained."""
     directory = tmp_path_factory.mktemp("folders")
-    run_python(python_of("torch-cpu"), FOLDERS, str(directory))
+    random = np.random.default_rng(0)
+    np.savez(directory / "texts.npz", texts=TEXTS)
+    np.savez(directory / "labelled.npz", texts=TEXTS, labels=np.array([0, 1, 2, 0]))
+    np.savez(directory / "images.npz", pixel_values=random.random((6, 3, 32, 32), np.float32))
+    np.savez(directory / "tokens.npz", tokens=random.integers(0, 50, 2000))
     return directory
 
 
-@pytest.fixture
-def prepare(python_of, tmp_path):
-    """Prepares a folder's model on some data, and runs it in torch."""
-
-    def run(task: str, source: dict, **data: np.ndarray) -> dict:
-        np.savez(tmp_path / "data.npz", **data)
-        return run_python(python_of("torch-cpu"), PREPARE, str(tmp_path), task, json.dumps(source))
-
-    return run
+@pytest.fixture(scope="module")
+def prepared(python_of, directory) -> dict:
+    """What came of each folder: its model was prepared on some data, and run in torch."""
+    return run_python(python_of("torch-cpu"), FOLDERS + PREPARE, str(directory), json.dumps(PREPARED))
 
 
-def test_a_text_encoder_is_averaged_and_normalised_as_the_zoos(prepare):
-    found = prepare("embedding", {"huggingface": "minilm"}, texts=TEXTS)
+def test_a_text_encoder_is_averaged_and_normalised_as_the_zoos(prepared):
+    found = prepared["encoder"]
     assert found["shape"] == [4, 384]
     assert found["relative_error"] < 1e-5
     assert found["zoo"] < 1e-5
     assert [entry["name"] for entry in found["card"]["inputs"]] == ["input_ids", "attention_mask"]
 
 
-def test_texts_are_classified(prepare, folders):
-    labels = np.array([0, 1, 2, 0])
-    found = prepare("classification", {"huggingface": str(folders / "texts")}, texts=TEXTS, labels=labels)
+def test_texts_are_classified(prepared):
+    found = prepared["texts"]
     assert found["shape"] == [4, 3]
     assert found["relative_error"] < 1e-5
     assert found["card"]["labelled"]
     assert 0 <= found["card"]["reference_accuracy"] <= 1
 
 
-def test_images_are_classified(prepare, folders):
-    pixels = np.random.default_rng(0).random((6, 3, 32, 32), np.float32)
-    found = prepare("classification", {"huggingface": str(folders / "images")}, pixel_values=pixels)
+def test_images_are_classified(prepared):
+    found = prepared["images"]
     assert found["shape"] == [6, 4]
     assert found["relative_error"] < 1e-5
 
 
-def test_a_pickle_is_not_read_unless_it_is_trusted(prepare, folders):
-    tokens = np.random.default_rng(0).integers(0, 50, 2000)
-    found = prepare("generation", {"huggingface": str(folders / "pickled")}, tokens=tokens)
-    assert "has no .safetensors; pickled weights run code: trust: true reads them" in found["unsupported"]
+def test_a_pickle_is_not_read_unless_it_is_trusted(prepared):
+    said = prepared["pickled"]["unsupported"]
+    assert "has no .safetensors; pickled weights run code: trust: true reads them" in said
 
 
-def test_a_trusted_pickle_has_the_weights_of_the_safetensors(prepare, folders, tmp_path):
-    tokens = np.random.default_rng(0).integers(0, 50, 2000)
-    source = {"huggingface": str(folders / "pickled"), "trust": True}
-    pickled = prepare("generation", source, tokens=tokens)
-    (tmp_path / "out").rename(tmp_path / "before")
-    safe = prepare("generation", {"huggingface": str(folders / "llama")}, tokens=tokens)
-    assert pickled["card"]["reference_perplexity"] == safe["card"]["reference_perplexity"]
+def test_a_trusted_pickle_has_the_weights_of_the_safetensors(prepared):
+    trusted, safe = (prepared[name]["card"] for name in ("trusted", "safe"))
+    assert trusted["reference_perplexity"] == safe["reference_perplexity"]
 
 
-def test_code_that_a_folder_brings_is_not_run_unless_it_is_trusted(prepare, folders, tmp_path):
-    folder = tmp_path / "own"
-    folder.mkdir()
-    config = json.loads((folders / "llama" / "config.json").read_text())
-    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "model.safetensors").symlink_to(folders / "llama" / "model.safetensors")
-    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    tokens = np.random.default_rng(0).integers(0, 50, 2000)
-    found = prepare("generation", {"huggingface": str(folder)}, tokens=tokens)
-    assert "brings code of its own" in found["unsupported"]
-    assert not (tmp_path / "ran").exists()
+def test_code_that_a_folder_brings_is_not_run_unless_it_is_trusted(prepared, directory):
+    assert "brings code of its own" in prepared["own code"]["unsupported"]
+    assert not (directory / "ran").exists()

@@ -135,10 +135,11 @@ before = faults()
 keep_memory.torch(None)
 kept = faults()
 host.reset_process_peak()
-held = host.process_peak_bytes()
+held = host.process_memory().peak_bytes
 host.give_memory_back()
 host.reset_process_peak()
-found["memory"] = {"before": before, "kept": kept, "held": held, "given_back": host.process_peak_bytes()}
+given_back = host.process_memory().peak_bytes
+found["memory"] = {"before": before, "kept": kept, "held": held, "given_back": given_back}
 print(json.dumps(found))
 """
 )

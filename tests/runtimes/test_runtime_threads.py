@@ -12,18 +12,13 @@ from pathlib import Path
 import numpy as np
 from hwfit.catalog import weights_file
 from hwfit.worker import runtimes
-from hwfit.worker.inventory import write_weights
-from hwfit.worker.zoo import layers, mlp
+from hwfit.worker.reference_model import write_weights
+from hwfit.worker.zoo import mlp
 
 runtime, count = sys.argv[1], int(sys.argv[2])
-random, arrays = np.random.default_rng(0), {}
-for layer in mlp.LAYERS:
-    if isinstance(layer, layers.Dense):
-        arrays[f"{layer.name}.weight"] = random.standard_normal((layer.outputs, layer.inputs), np.float32)
-        arrays[f"{layer.name}.bias"] = np.zeros(layer.outputs, np.float32)
 with tempfile.TemporaryDirectory() as directory:
     weights = Path(directory) / weights_file(runtime)
-    write_weights(arrays, weights)
+    write_weights(mlp.LAYERS, weights)
     card = {"inputs": [{"name": "x", "dtype": "float32", "shape": list(mlp.INPUT_SHAPE)}]}
     steps = [{"pass": "threads", "count": count}]
     request = runtimes.Request({"zoo": "mlp"}, "features", weights, card, "cpu", passes=steps, threads=7)

@@ -215,17 +215,22 @@ def test_half_of_the_prunable_weights_are_zero_after_prune50(checkpoints):
     assert card["deflated_bytes"] < 0.7 * card["file_bytes"]
 
 
-CALLABLE = """
-import json, sys
+CALLABLES = """
+import json
 from pathlib import Path
 from hwfit.worker.prepare import prepare
 
-try:
-    out = Path(sys.argv[1])
-    prepare("mine", json.loads(sys.argv[2]), out / "mine.npz", out)
-    print(json.dumps(json.loads((out / "card.json").read_text())))
-except Exception as error:
-    print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+found, data = {}, Path("mine.npz")
+for path in ("mine:net", "mine:absent", "mine:not_a_module", "nowhere:net"):
+    out = Path(path.replace(":", "-"))
+    out.mkdir()
+    try:
+        model = {"task": "classification", "data": data.name, "sources": {"torch": {"callable": path}}}
+        prepare("mine", model, data, out)
+        found[path] = json.loads((out / "card.json").read_text())
+    except Exception as error:
+        found[path] = {"error": f"{type(error).__name__}: {error}"}
+print(json.dumps(found))
 """
 MINE = """
 import torch
@@ -239,37 +244,41 @@ def not_a_module():
 """
 
 
+@pytest.fixture(scope="module")
+def callables(python_of, tmp_path_factory):
+    """The card of each callable's model, or the error."""
+    directory = tmp_path_factory.mktemp("callables")
+    (directory / "mine.py").write_text(MINE)
+    x = np.random.default_rng(0).random((10, 6), np.float32)
+    np.savez(directory / "mine.npz", x=x, labels=np.zeros(10, int))
+    return run_python(python_of("torch-cpu"), CALLABLES, cwd=directory)
+
+
+def test_a_users_callable_becomes_a_model(callables):
+    card = callables["mine:net"]
+    assert card["parameters"] == 6 * 8 + 8 + 8 * 3 + 3
+    assert card["inputs"] == [{"name": "x", "dtype": "float32", "shape": [6]}]
+    assert card["labelled"]
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("mine:net", None),
         ("mine:absent", "mine has no function absent"),
         ("mine:not_a_module", "returned a int, not a torch.nn.Module"),
         ("nowhere:net", "nowhere cannot be imported"),
     ],
 )
-def test_a_users_callable_becomes_a_model_or_a_message(python_of, tmp_path, path, expected):
-    (tmp_path / "mine.py").write_text(MINE)
-    np.savez(
-        tmp_path / "mine.npz",
-        x=np.random.default_rng(0).random((10, 6), np.float32),
-        labels=np.zeros(10, int),
-    )
-    model = {"task": "classification", "data": "mine.npz", "sources": {"torch": {"callable": path}}}
-    card = run_python(python_of("torch-cpu"), CALLABLE, str(tmp_path), json.dumps(model), cwd=tmp_path)
-    if expected:
-        assert expected in card["error"]
-    else:
-        assert card["parameters"] == 6 * 8 + 8 + 8 * 3 + 3
-        assert card["inputs"] == [{"name": "x", "dtype": "float32", "shape": [6]}]
-        assert card["labelled"]
+def test_a_callable_that_makes_no_model_is_a_message(callables, path, expected):
+    assert expected in callables[path]["error"]
 
 
 PEAKS = """
 import json, sys
 from hwfit.worker.inventory import measure_peaks
 
-print(json.dumps([measure_peaks(sys.argv[1], "cpu", 0), measure_peaks(sys.argv[1], "cpu", 0, True)]))
+told = [list(measure_peaks(sys.argv[1], "cpu", 0)), list(measure_peaks(sys.argv[1], "cpu", 0, True))]
+print(json.dumps([each[-1] for each in told]))
 """
 
 
@@ -279,9 +288,50 @@ def test_the_inventory_measures_peaks_and_a_reference_model(python_of, runtime):
     assert whole["status"] == reference["status"] == "ok"
     assert whole["runtime_version"]
     assert whole["peaks"]["matmul_float32_gflops"] > 1
-    assert whole["peaks"]["memory_copy_gb_s"] > 0.1
+    assert min(whole["peaks"][f"memory_{name}_gb_s"] for name in ("copy", "read")) > 0.1
     # The reference model is 32 MFLOP a call, and cannot be faster than the peak.
     for taken in (whole, reference):
         (milliseconds,) = taken["reference_ms"]
         assert 32e6 / (milliseconds / 1e3) < 1.5 * whole["peaks"]["matmul_float32_gflops"] * 1e9
     assert "peaks" not in reference
+    # Every format has a peak or a reason, and none both.
+    formats = [f"matmul_{name}_gflops" for name in ("float32", "bfloat16", "float16", "int8")]
+    told = [*whole["peaks"], *whole["peaks_unread"]]
+    assert sorted(told) == sorted([*formats, "memory_copy_gb_s", "memory_read_gb_s"])
+    # Of activations a runtime may need fewer bytes than torch holds, never none; of weights one copy or more.
+    memory = whole["memory"] | reference["memory"]
+    assert 0.3 < memory["activation_copies"] < 6
+    assert 0.9 < memory["weight_copies"] + memory["loading_copies"] / 4 < 4
+    assert 20 < memory["base_mb"] < memory["process_mb"]
+    assert memory["context_mb"] is None
+
+
+KERNELS = """
+import json, sys
+
+from hwfit.worker.errors import Unsupported
+from hwfit.worker.runtimes import load
+
+told = {}
+for name in sys.argv[2:]:
+    try:
+        load(sys.argv[1]).matmul_kernel("cpu", 0, name, 8, 16)()
+        told[name] = "done"
+    except Unsupported as error:
+        told[name] = str(error)
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.parametrize(
+    ("runtime", "number_format", "expected"),
+    [
+        ("onnxruntime", "float16", "converted to fp32"),
+        ("mindspore", "int8", "sums overflow"),
+        ("tensorflow", "int8", "done"),
+        ("torch", "int8", "done"),
+    ],
+)
+def test_a_format_that_is_computed_in_another_one_has_no_kernel(python_of, runtime, number_format, expected):
+    told = run_python(python_of(ENVIRONMENTS[runtime]), KERNELS, runtime, number_format)
+    assert expected in told[number_format]

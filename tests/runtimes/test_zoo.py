@@ -86,10 +86,17 @@ print(json.dumps(found))
 """
 
 
+@pytest.fixture(scope="module")
+def nets(python_of, tmp_path_factory):
+    """A directory of each net's weights, and what torch says with them."""
+    directory = tmp_path_factory.mktemp("nets")
+    run_python(python_of("torch-cpu"), LAYERS + IN_TORCH, str(directory))
+    return directory
+
+
 @pytest.mark.parametrize("runtime", ["tensorflow", "mindspore"])
-def test_every_kind_of_layer_means_the_same_in_every_framework(python_of, tmp_path, runtime):
-    run_python(python_of("torch-cpu"), LAYERS + IN_TORCH, str(tmp_path))
-    found = run_python(python_of(ENVIRONMENTS[runtime]), LAYERS + ELSEWHERE, str(tmp_path), runtime)
+def test_every_kind_of_layer_means_the_same_in_every_framework(python_of, nets, runtime):
+    found = run_python(python_of(ENVIRONMENTS[runtime]), LAYERS + ELSEWHERE, str(nets), runtime)
     assert set(found) == {"every", "pooled"}
     for name, (error, spread) in found.items():
         assert error < 1e-5, name

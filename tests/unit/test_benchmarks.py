@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from benchmarks import __main__ as bench
-from benchmarks import tracking
+from benchmarks import halving, tracking
 from benchmarks.deep_compression import lost_points
 from mlflow import MlflowClient
+
+from trainings import curve, make_run, make_training
 
 PROCESSES = 36
 
@@ -52,3 +54,32 @@ def test_a_loss_of_accuracy_is_bounded_over_images_not_over_pairs():
     assert one["lost"] == pytest.approx(1) and 1.4 < one["upper_95"] < 1.6
     # The same answers three times over say no more than once.
     assert lost_points(before.repeat(3, 0), after.repeat(3, 0)) == pytest.approx(one)
+
+
+def grid(**changes):
+    """The curves of a whole grid, by formula, and its matrix."""
+    asked = {"learning_rates": [0.003, 0.01, 0.03, 0.1, 0.3], "seeds": [0, 1, 2], "target_accuracy": 0.93}
+    plan = make_training(**asked | {"max_epochs": 27, "search": "halving"} | changes)
+    matrix = plan.training[0].matrix
+    return {p.run: curve(p.run, 27, matrix.target_accuracy) for p in plan.training}, matrix
+
+
+def test_a_replay_of_halving_is_cheaper_than_the_grid_and_finds_what_is_in_it():
+    curves, matrix = grid()
+    found = halving.compare(curves, matrix)
+    assert all(each["cost"] < 1 for each in found["seeds"])
+    assert {each["found"] for each in found["seeds"]} <= {run.configuration for run in curves}
+
+
+def test_a_replay_in_which_everything_goes_on_is_the_grid_but_for_what_came_too_late():
+    curves, matrix = grid(halving={"eta": 100, "rungs": 2}, optimizers=["sgd"], learning_rates=[0.1])
+    found = halving.compare(curves, matrix)
+    assert [each["is_winner"] for each in found["seeds"]] == [True, True, True]
+
+
+def test_a_run_that_ends_without_the_target_before_its_epochs_has_failed():
+    run = make_run()
+    assert halving.standing_at(run, [], 3, 0.9).failure
+    lines = [{"epoch": 1, "validation_accuracy": 0.5, "seconds": 1.0, "loss": 1.0}]
+    assert not halving.standing_at(run, lines, 1, 0.9).failure
+    assert halving.standing_at(run, lines, 2, 0.9).failure == "diverged"

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hwfit.collect import forget_transient, make_table, read_inventories, read_rows
@@ -37,7 +38,7 @@ class Records:
             reason=reason,
             metrics=metrics | more.pop("metrics", {}),
             fingerprints={"subject": subject},
-            details={"median_standard_error": 0.01},
+            details={"median_standard_error": 0.01} | more.pop("details", {}),
             **more,
         )
         path = profile_path(self.directory / PROFILES, CELL, round, batch_size)
@@ -149,13 +150,16 @@ def test_a_round_that_cannot_be_trusted_makes_the_row_invalid(records):
 
 def test_figures_that_need_a_peak_or_a_price_are_empty_without_it(records):
     for size in (1, 8):
-        records.write(size, metrics={"flops_per_sample": 1e9})
+        more = {"flops_per_sample": 1e9, "activation_mb_per_sample": 50.0, "model_size_mb": 10.0}
+        records.write(size, metrics=more)
     table = records.table()
     assert list(table.reset_index().columns.sort_values()) == sorted(COLUMNS)
     assert table[["utilization", "cost_usd_per_million", "energy_j_per_sample"]].isna().all(axis=None)
-    table = records.table(peaks={"matmul_float32_gflops": 1000.0}, name="cpu")
+    assert table["bound"].isna().all()
+    table = records.table(peaks={"matmul_float32_gflops": 1000.0, "memory_copy_gb_s": 1000.0}, name="cpu")
     # 1 GFLOP in 10 ms on a device that reaches 1000 GFLOP/s.
     assert table.loc[1, "utilization"] == pytest.approx(0.1)
+    assert table.loc[1, ["number_format", "bound"]].tolist() == ["fp32", "compute"]
 
 
 def test_memory_is_the_largest_of_the_rounds(records):
@@ -247,7 +251,13 @@ def test_confirming_rounds_that_nobody_names_leave_the_first_look_to_speak(recor
 
 @pytest.mark.parametrize(
     "wrong",
-    [[], {"runtimes": True}, {"runtimes": {"torch": {"reference_ms": [0.0]}}}, {"peaks": {"x": "y"}}],
+    [
+        [],
+        {"runtimes": True},
+        {"runtimes": {"torch": {"reference_ms": [0.0]}}},
+        {"peaks": {"x": "y"}},
+        {"sensors_unread": ["rapl"]},
+    ],
 )
 def test_an_edited_inventory_is_a_device_without_one(records, wrong):
     records.write()
@@ -263,3 +273,44 @@ def test_samples_that_cannot_be_read_are_none(records, content):
     whole = path.with_suffix(".npz").read_bytes()
     path.with_suffix(".npz").write_bytes(content if content != b"PK" else whole[: len(whole) // 2])
     assert len(records.rows()[1].durations_ms()) == 0
+
+
+def metered(joules, source="counter:rapl", scope="package"):
+    """What a round's record holds of its energy."""
+    figures = {"power_w": 60.0, "idle_power_w": 20.0, "energy_j_per_sample": joules}
+    return {"metrics": figures, "details": {"energy": {"source": source, "scope": scope, "gross_j": 1.0}}}
+
+
+def test_energy_is_the_mean_of_the_rounds_with_its_source_and_scope(records):
+    for round, joules in enumerate((1.0, 2.0, 3.0)):
+        records.write(round=round, **metered(joules))
+    records.confirm([1, 2])
+    line = records.table().loc[1]
+    assert line["energy_j_per_sample"] == 2.5
+    assert line["idle_power_w"] == 20.0
+    assert (line["energy_source"], line["energy_scope"]) == ("counter:rapl", "package")
+    assert pd.isna(line["energy_net_j_per_sample"])
+
+
+def test_rounds_that_were_metered_in_different_ways_have_no_common_energy(records):
+    records.write(round=0, **metered(1.0))
+    records.write(round=1, **metered(1.0))
+    records.write(round=2, **metered(5.0, "sampled:command", "node"))
+    records.confirm([1, 2])
+    line = records.table().loc[1]
+    energy = ["power_w", "idle_power_w", "energy_j_per_sample", "energy_source", "energy_scope"]
+    assert line[energy].isna().all()
+    assert line["latency_p50_ms"] == pytest.approx(10.0)
+
+
+def test_a_retry_meters_again_what_has_a_reason_to_have_no_energy(tmp_path):
+    records = Records(tmp_path)
+    doubted = records.write(1, flags=[Flag("energy_permission", "may be read by root alone")])
+    busy = {"flags": [Flag("energy_foreign_load", "others used 20%")], **metered(1.0)}
+    kept = [
+        records.write(8, **busy),
+        records.write(8, round=1, flags=[Flag("energy_no_rate", "no rate holds")]),
+        records.write(8, round=2, flags=[Flag("p99_unproven", "too few")]),
+    ]
+    assert doubted in forget_transient(tmp_path)
+    assert all(path.exists() for path in kept)

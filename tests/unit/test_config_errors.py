@@ -151,10 +151,33 @@ def test_an_empty_matrix_is_refused(tmp_path: Path, value: Any, expected: str) -
         ("latency_p90_ms", True, "is true; allowed: a number above 0"),
         ("max_accuracy_drop", 1.5, "is 1.5; allowed: a number from 0 to 1"),
         ("min_fidelity", -0.1, "is -0.1; allowed: a number from 0 to 1"),
+        ("max_cost_per_million", -1, "is -1; allowed: a number above 0, or a share of the baseline's figure"),
     ],
 )
 def test_a_limit_has_its_unit_and_its_sign(tmp_path: Path, key: str, value: Any, expected: str) -> None:
     assert expected in said(tmp_path, ("decision", "constraints"), {key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (
+            "currency",
+            "dollars",
+            "is 'dollars'; allowed: an ISO 4217 code: three capital letters, such as USD",
+        ),
+        ("currency", "usd", "is 'usd'; allowed: an ISO 4217 code"),
+        ("utilization", 0, "is 0; allowed: a number above 0 and at most 1"),
+        ("utilization", 1.2, "is 1.2; allowed: a number above 0 and at most 1"),
+        ("utilization", "60%", "write 0.6"),
+        ("electricity_per_kwh", -0.2, "is -0.2; allowed: a number above 0"),
+        ("electricity", 0.2, "is not a known key; allowed: currency, utilization, electricity_per_kwh"),
+    ],
+)
+def test_what_prices_have_in_common_is_checked(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    text = said(tmp_path, ("cost",), {key: value})
+    assert f"cost.{key} " in text
+    assert expected in text
 
 
 @pytest.mark.parametrize(
@@ -212,6 +235,16 @@ def test_models_are_checked(tmp_path: Path, path: tuple[str | int, ...], value: 
         (("cpu", "runtimes"), {"torch": "../torch-cpu"}, "is '../torch-cpu'; allowed: a name"),
         (("cpu", "runtimes"), ["torch"], "cpu.runtimes is a list; allowed: a mapping with keys of torch"),
         (("cpu", "price_per_hour"), -1, "allowed: a number above 0"),
+        (("cpu", "owned"), 30_000, "cpu.owned is 30000; allowed: a mapping with the keys price, years"),
+        (("cpu", "owned"), {"years": 4}, "cpu.owned lacks `price`"),
+        (("cpu", "owned"), {"price": 9, "years": 0}, "years is 0; allowed: a number above 0 and at most 100"),
+        (("cpu", "owned"), {"price": -9, "years": 4}, "cpu.owned.price is -9; allowed: a number above 0"),
+        (
+            ("cpu", "owned"),
+            {"price": 9, "years": 4, "residual_value": -1},
+            "cpu.owned.residual_value is -1; allowed: a number of 0 or more",
+        ),
+        (("cpu", "owned"), {"price": 9, "years": 4, "power": 9}, "did you mean 'power_w'"),
         (("cpu", "memory_limit_gb"), 4, "did you mean 'memory_limit_mb'"),
     ],
 )

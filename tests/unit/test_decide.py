@@ -42,6 +42,7 @@ def test_a_row_over_a_limit_is_rejected_with_the_figure_and_the_overshoot():
         ("max_energy_j_per_sample", 1, "energy_j_per_sample", 0.5, 2),
         ("max_power_w", 100, "power_w", 99, 101),
         ("max_cost_usd_per_million", 5, "cost_usd_per_million", 4, 6),
+        ("max_cost_per_million", 5, "cost_per_million", 4, 6),
         ("min_throughput_samples_per_s", 50, "throughput_samples_per_s", 100, 20),
     ],
 )
@@ -63,8 +64,8 @@ def test_a_figure_that_was_not_measured_never_meets_a_limit():
 
 def test_a_row_without_the_objective_never_wins():
     candidates = [
-        make_candidate("cheap", cost_usd_per_million=None),
-        make_candidate("dear", cost_usd_per_million=9.0),
+        make_candidate("cheap", cost_per_million=None),
+        make_candidate("dear", cost_per_million=9.0),
     ]
     decision = decide("net", candidates, "cost", {})
     assert decision.chosen is candidates[1]

@@ -97,12 +97,18 @@ def test_processes_that_differ_leave_a_percentile_near_its_limit_unproven():
         "min_fidelity",
         "max_accuracy_drop",
         "max_cost_usd_per_million",
+        "max_cost_per_million",
     ],
 )
 def test_a_row_meets_its_tightest_limit_and_nothing_tighter(limit):
     samples = 10 * np.exp(0.1 * np.random.default_rng(0).standard_normal(600))
     row = make_candidate(
-        p50_ms=10.0, samples_ms=samples, accuracy_drop=0.004, fidelity=0.99, cost_usd_per_million=3.0
+        p50_ms=10.0,
+        samples_ms=samples,
+        accuracy_drop=0.004,
+        fidelity=0.99,
+        cost_usd_per_million=3.0,
+        cost_per_million=3.0,
     )
     value = tightest(row, limit)
     stricter = value * (1.001 if limit.startswith("min") else 0.999)

@@ -6,7 +6,7 @@ import pytest
 
 from hwfit.config import Study
 from hwfit.matrix import Plan, data_files, rule_name
-from studies import make_plan
+from studies import DEVICES, make_plan
 
 
 def statuses(plan):
@@ -261,3 +261,12 @@ def test_an_exclusion_may_name_a_length():
         measurement={"generation": [{}, {"prompt_tokens": 512, "output_tokens": 64}]},
     )
     assert [c.status for c in plan.combinations] == ["", "skipped"]
+
+
+def test_a_job_says_how_energy_is_metered():
+    metered = {"power_command": "read-meter", "power_scope": "node"}
+    plan = make_plan(devices={"cpu": DEVICES["cpu"] | metered}, measurement={"energy_seconds": 20})
+    asked = {"seconds": 20, "command": "read-meter", "scope": "node", "interval_s": 1.0}
+    assert plan.job(plan.cells[0], 0)["energy"] == asked
+    plain = make_plan()
+    assert plain.job(plain.cells[0], 0)["energy"] == {"seconds": 5}

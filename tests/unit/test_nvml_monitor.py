@@ -1,9 +1,7 @@
 """What is read of an NVIDIA GPU around a measurement, and what it says about it."""
 
-import ctypes
 import json
 import os
-import shutil
 import time
 
 import pynvml
@@ -14,6 +12,7 @@ from hwfit.records import DISTURBANCE_FLAGS, TRUST_BREAKING_FLAGS
 from hwfit.worker import nvml_monitor
 from hwfit.worker.conditions import Conditions
 from hwfit.worker.gpu_processes import foreign_load, foreign_processes
+from hwfit.worker.memory import driver_share
 from hwfit.worker.nvml_monitor import NvmlMonitor
 
 OWN = os.getpid()
@@ -33,24 +32,10 @@ IDLE = {
 }
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """The fake library, loaded first: nvidia-ml-py then gets it under the real one's name."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        message = "no C compiler: install gcc and libc6-dev"
-        pytest.fail(message) if "cc" in os.environ.get("HWFIT_REQUIRE", "") else pytest.skip(message)
-    return ctypes.CDLL(str(fake_nvml.build(tmp_path_factory.mktemp("nvml"), compiler)), ctypes.RTLD_GLOBAL)
-
-
 @pytest.fixture
-def gpu(library, tmp_path, monkeypatch):
-    monkeypatch.setenv("FAKE_NVML", str(tmp_path / "answers"))
-    nvml_monitor.device.cache_clear()
-    fake = fake_nvml.FakeGpu(tmp_path / "answers")
-    fake.says(**IDLE)
-    yield fake
-    nvml_monitor.device.cache_clear()
+def gpu(gpu):
+    gpu.says(**IDLE)
+    return gpu
 
 
 def watch(gpu, seconds=0.0, **meanwhile):
@@ -200,3 +185,24 @@ def test_whose_processes():
     assert foreign_processes([OWN, OWN]) == 0
     assert foreign_load([], OWN) is None
     assert foreign_load([(OWN, 0.1), (7, 0.8)], OWN) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    ("processes", "expected"),
+    [
+        ([f"{OWN}:3000000", "7:5000000"], 3e6),
+        # In a container this process has another number: alone it is known all the same.
+        (["7:5000000"], 5e6),
+        (["7:5000000", "8:6000000"], None),
+        ([f"{OWN}:{2**64 - 1}"], None),
+        ([], None),
+        ("!3", None),
+    ],
+)
+def test_the_drivers_share_of_a_process_is_told_where_it_can_be_known(gpu, processes, expected):
+    gpu.says(processes=processes)
+    assert driver_share(f"cuda:{fake_nvml.UUID}", OWN) == expected
+
+
+def test_a_device_of_another_maker_has_no_share_by_nvml(gpu):
+    assert driver_share("cpu:some", OWN) is None

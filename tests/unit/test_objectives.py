@@ -39,7 +39,7 @@ def test_a_latency_that_nobody_waits_for_counts_as_throughput():
 
 
 def test_a_row_without_one_of_the_figures_never_wins():
-    priced, free = make_candidate("priced", cost_usd_per_million=4.0), make_candidate("free", p50_ms=1.0)
+    priced, free = make_candidate("priced", cost_per_million=4.0), make_candidate("free", p50_ms=1.0)
     decision = decide("net", [priced, free], {"throughput": 0.5, "cost": 0.5}, {})
     assert decision.chosen is priced
     assert free.reason == "cost was not measured"

@@ -26,10 +26,10 @@ MATRIX = {
 TIMES = {("cpu", "baseline"): 10.0, ("cpu", "bf16"): 6.0, ("gpu0", "baseline"): 2.0, ("gpu0", "bf16"): 1.5}
 
 
-def recommended(directory, monkeypatch, **decision):
+def recommended(directory, monkeypatch, *, cost=None, devices=None, **decision):
     """The recommendation on made-up records of MATRIX, and its table."""
     monkeypatch.chdir(directory)
-    plan = make_plan(matrix=MATRIX, decision=decision).to_dict()
+    plan = make_plan(matrix=MATRIX, decision=decision, cost=cost or {}, devices=devices).to_dict()
     for combination in plan["combinations"]:
         cell = Cell(**{name: combination[name] for name in Cell.__dataclass_fields__})
         size = combination["batch_size"]
@@ -118,3 +118,38 @@ def test_models_that_share_a_device_get_an_answer_of_their_own(tmp_path, monkeyp
     assert (box["verdict"], box["device"]) == ("chosen", "cpu")
     assert [line["model"] for line in box["choices"]] == ["net", "encoder"]
     assert box["others"] == [{"device": "gpu0", "reason": "together they take 1000 MB, it has 900 MB"}]
+
+
+OWNED_CPU = {
+    "cpu": {
+        "accelerator": "cpu",
+        "runtimes": {"torch": "torch-cpu", "tensorflow": "tensorflow-cpu"},
+        "owned": {"price": 8760.0, "years": 10, "power_w": 100.0},
+    }
+}
+
+
+def test_an_owned_device_stands_beside_a_rented_one(tmp_path, monkeypatch):
+    cost = {"currency": "EUR", "electricity_per_kwh": 0.5}
+    found, _ = recommended(tmp_path, monkeypatch, cost=cost, devices=OWNED_CPU, objective="cost")
+    # 0.10 of capital and 0.05 of electricity an hour, a quarter of the speed of what costs 2.
+    assert chosen(found)["net"] == ("cpu", "bf16", 8)
+    row = found["models"][0]["chosen"]
+    assert (row["currency"], row["cost_usd_per_million"]) == ("EUR", None)
+    np.testing.assert_allclose(row["price_per_hour"], 0.15)
+    np.testing.assert_allclose(row["cost_per_million"], 0.15 / 3600 / row["throughput_samples_per_s"] * 1e6)
+    prices = {price["device"]: price for price in found["models"][0]["prices"]}
+    np.testing.assert_allclose([prices["cpu"]["wins_below"], prices["gpu0"]["wins_below"]], [0.5, 0.6])
+    (dearer,) = [c for c in found["models"][0]["sensitivity"] if c["direction"] == "dearer"]
+    assert dearer["text"].startswith(
+        "cpu wins while it costs less than €0.50/h (now €0.15/h); beyond it gpu0/"
+    )
+
+
+def test_a_cost_that_cannot_be_known_says_why_it_cannot_win(tmp_path, monkeypatch):
+    unrated = {"cpu": OWNED_CPU["cpu"] | {"owned": {"price": 8760.0, "years": 10}}}
+    cost = {"electricity_per_kwh": 0.5}
+    found, table = recommended(tmp_path, monkeypatch, cost=cost, devices=unrated, objective="cost")
+    assert chosen(found)["net"] == ("gpu0", "bf16", 8)
+    (reason,) = set(table[table["device"] == "cpu"]["reason"])
+    assert reason.startswith("cost was not measured (unknown: electricity has a price, but power was neither")

@@ -10,6 +10,7 @@ import string
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import pandas as pd
 import pytest
 
@@ -276,13 +277,6 @@ def test_coverage_counts_every_row_and_groups_reasons(words):
     assert told["grid"]["cells"]["gpu0"] == [(0, 12)] * 3
 
 
-def test_energy_is_explained_only_while_nothing_measured_it(words):
-    rows = prepare(make_table(models=("lenet-5",)), {})
-    assert "reads no power sensor yet" in findings.energy_note(rows, make_inventories(), words)
-    rows["energy_j_per_sample"] = 0.5
-    assert findings.energy_note(rows, make_inventories(), words) is None
-
-
 def test_the_runner_up_comes_with_its_quality(tmp_path):
     text = written(tmp_path / "report.html", make_table(models=("lenet-5",)))
     assert re.search(
@@ -302,6 +296,7 @@ def test_nothing_that_fits_shows_the_nearest_misses_and_the_advice(tmp_path):
 def test_charts_are_valid_and_name_no_data_of_their_own(words):
     specifications = charts.build(prepare(make_table(), {}), words)
     for name, specification in specifications.items():
+        alt.Chart.from_dict(specification)
         text = json.dumps(specification)
         assert '"name": "rows"' in text, name
         assert '"url"' not in text

@@ -113,7 +113,7 @@ def test_what_would_change_the_answer_is_told_three_first(tmp_path):
     text = text_of(path, recommendation_with(sensitivity=make_sensitivity(row)))
     assert "It holds down to p90 latency ≤ 12.5 ms (now 100 ms); beyond that: cpu · " in text
     assert "It holds up to fidelity ≥ 99.99% (now 98%); beyond that: nothing fits." in text
-    assert "If gpu0 cost less than $0.75 an hour (now $2): cpu · " in text
+    assert "gpu0 would win below $0.75/h (now $2.00/h): cpu · " in text
     assert "2 more" in text
     assert "Its accuracy may fall by 0.7 points more until it breaks accuracy drop ≤ 1 pt." in text
     assert "With p90 latency ≤ 120.4 ms (now 100 ms): cpu · " in text, "no digit less: it holds from there"

@@ -1,4 +1,4 @@
-"""The roofline: intensity and work from the card, roofs from the inventory, and what is said of them."""
+"""The roofline in the report: places for rows, roofs for devices, and what is said of them."""
 
 import pandas as pd
 import pytest
@@ -10,17 +10,15 @@ from hwfit.report.language import LANGUAGES, Language
 from hwfit.report.table import prepare
 from tables import make_row
 
-# The ridge is at 10 FLOP a byte.
 INVENTORIES = {"cpu": {"peaks": {"matmul_float32_gflops": 100.0, "memory_copy_gb_s": 10.0}}}
-PLAN = {"optimizations": {"bf16": {"passes": [{"pass": "cast", "dtype": "bfloat16"}]}}}
 
 
-def row(gflops, intensity, optimization="baseline", batch_size=1, **more):
-    """A row that achieves so many GFLOP/s at an intensity, by its activations."""
-    made = make_row("lenet-5", "cpu", "torch", optimization, batch_size) | {"valid": True, "flags": ""}
+def row(gflops, bound="compute", share=0.5, batch_size=1, **more):
+    """A row that achieves so many GFLOP/s, which is a share of what bounds it."""
+    made = make_row("lenet-5", "cpu", "torch", "baseline", batch_size) | {"valid": True, "flags": ""}
     figures = {"flops_per_sample": 1e6, "throughput_samples_per_s": gflops * 1e3, "model_size_mb": 0.0}
-    figures["activation_mb_per_sample"] = 1.0 / intensity / 2
-    return made | figures | more
+    figures |= {"activation_mb_per_sample": 1.0, "number_format": "fp32"}
+    return made | figures | {"bound": bound, "utilization": share} | more
 
 
 def rows_of(*rows):
@@ -28,32 +26,23 @@ def rows_of(*rows):
 
 
 def said(*rows, inventories=INVENTORIES, language="en"):
-    roofs = roofline.roofs(inventories)
-    return roofline_sentences(rows_of(*rows), roofs, PLAN, Language(language))
+    return roofline_sentences(rows_of(*rows), roofline.roofs(inventories), Language(language))
 
 
-def test_intensity_counts_the_weights_of_a_call_once_and_activations_twice():
-    (found,) = rows_of(
-        row(1, 1, batch_size=4, model_size_mb=8.0, activation_mb_per_sample=1.0, flops_per_sample=8e6)
-    ).to_dict("records")
-    assert found["intensity"] == pytest.approx(8e6 / (8e6 / 4 + 2 * 1e6))
+def test_a_row_has_its_place():
+    (found,) = rows_of(row(8.0)).to_dict("records")
+    assert found["intensity"] == pytest.approx(0.5)
     assert found["achieved_gflops"] == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize(
     "more",
-    [
-        {"flops_per_sample": None},
-        {"activation_mb_per_sample": None},
-        {"scenario": "server"},
-        {"scenario": "generate-128-32"},
-        {"valid": False},
-    ],
+    [{"flops_per_sample": None}, {"scenario": "server"}, {"valid": False}, {"number_format": ""}],
     ids=str,
 )
-def test_what_the_card_does_not_tell_has_no_place(more):
-    assert rows_of(row(1, 1, **more))["intensity"].isna().all()
-    assert said(row(1, 1, **more)) == []
+def test_what_is_not_told_or_not_trusted_has_no_place(more):
+    assert rows_of(row(1, **more))["intensity"].isna().all()
+    assert said(row(1, **more)) == []
 
 
 def test_every_number_format_has_a_roof_of_its_own_and_half_a_device_has_none():
@@ -70,41 +59,39 @@ def test_every_number_format_has_a_roof_of_its_own_and_half_a_device_has_none():
     ]
 
 
-def test_a_row_left_of_the_ridge_is_bound_by_memory_and_one_right_of_it_by_arithmetic():
-    judged = roofline.judged(rows_of(row(5, 1), row(50, 20, batch_size=8)), roofline.roofs(INVENTORIES), PLAN)
-    by_size = judged.set_index("batch_size")
-    assert by_size["bound"].to_dict() == {1: "memory", 8: "compute"}
-    assert by_size["share"].to_dict() == pytest.approx({1: 0.5, 8: 0.5})
-
-
 def test_the_best_row_and_the_bound_of_each_are_told():
-    best, bounds = said(row(5, 1), row(50, 20, batch_size=8))
+    best, memory, compute = said(row(5, "memory"), row(50, batch_size=8))
     assert "50.0 GFLOP/s, 50% of what arithmetic in fp32 allows" in best["text"]
-    assert "memory bounds one of 2 rows (batch size 1)" in bounds["text"]
-    assert {each["device"] for each in (best, bounds)} == {"cpu"}
+    assert "memory bounds one of 2 rows (batch size 1)" in memory["text"]
+    assert "Arithmetic bounds one of 2 rows (batch size 8)" in compute["text"]
+    assert {each["device"] for each in (best, memory, compute)} == {"cpu"}
 
 
-def test_a_row_above_the_fp32_roof_says_that_it_computes_in_another_format():
-    *_, above = said(row(50, 20), row(170, 20, "bf16"))
-    assert above["kind"] == "above"
-    assert "computes in bf16, for which no peak was measured" in above["text"]
+def test_rows_that_stay_in_the_cache_are_said_to_be_bound_by_neither():
+    best, every = said(row(5, "cache"))
+    assert "of what arithmetic in fp32 allows" in best["text"]
+    assert (every["kind"], "fits into the device's last cache" in every["text"]) == ("cache", True)
 
 
-def test_with_a_peak_of_its_own_format_such_a_row_lies_under_its_roof():
-    peaks = INVENTORIES["cpu"]["peaks"] | {"matmul_bfloat16_gflops": 200.0}
-    told = said(row(50, 20), row(170, 20, "bf16"), inventories={"cpu": {"peaks": peaks}})
-    assert "85% of what arithmetic in bf16 allows" in told[0]["text"]
-    assert all(each["kind"] != "above" for each in told)
+def test_a_row_of_a_format_without_a_peak_is_held_against_nothing():
+    (told,) = said(row(170, None, None, number_format="bf16"))
+    assert told["kind"] == "above"
+    assert "computes in bf16, for which no peak was measured" in told["text"]
 
 
-def test_a_row_above_the_slope_has_its_data_in_caches():
-    *_, above = said(row(40, 1), row(50, 20, batch_size=8))
-    assert "fit in caches" in above["text"]
+def test_a_row_above_the_slope_has_data_in_caches():
+    *_, above = said(row(40, "memory", 4.0), row(50, batch_size=8))
+    assert "stays in caches" in above["text"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_has_the_sentences(language):
-    for rows in ([row(5, 1)], [row(150, 20)], [row(40, 1), row(170, 20, "bf16"), row(150, 30)]):
+    for rows in (
+        [row(5, "memory")],
+        [row(5, "cache")],
+        [row(150, share=1.5)],
+        [row(40, "memory", 4.0), row(9, "cache"), row(150), row(170, None, None, number_format="bf16")],
+    ):
         told = said(*rows, language=language)
         assert told
         assert not any("{" in each["text"] for each in told)

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -202,6 +203,40 @@ def test_offline_answers_belong_to_their_inputs(tmp_path, session):
     assert series.throughput == pytest.approx(4 / series.durations.mean())
     if session is Device:
         assert device.most_in_flight == len(batches) + 1
+
+
+@pytest.mark.parametrize("scenario", ["single_stream", "offline"])
+def test_what_is_repeated_is_counted_and_done_at_the_end(tmp_path, scenario):
+    job = make_job(tmp_path, cell=make_job(tmp_path).cell.__dict__ | {"scenario": scenario})
+    device = Device(tmp_path / "model" / "weights.safetensors")
+    calls = []
+    device.run = device.start = lambda placed: calls.append(1) or placed
+    device.finish = lambda started: device.done.append(1) or started
+    device.done = calls if scenario == "single_stream" else []
+    batches = [{"x": np.zeros((4, 16), np.float32)} for _ in range(4)]
+    kind = scenarios.load(scenario)
+    tried = kind(job, device, batches, [batch["x"] for batch in batches], batches, lambda: None)
+    series = tried.sample(RULE)
+    tried.repeat(series, 0.0)
+    calls.clear()
+    device.done.clear()
+    started = time.perf_counter()
+    samples = tried.repeat(series, 0.1)
+    assert time.perf_counter() - started >= 0.1
+    assert samples == 4 * len(calls) == 4 * len(device.done)
+    assert samples > 0
+
+
+def test_a_server_repeats_requests_at_the_rate_that_holds(tmp_path, monkeypatch, loadgen):
+    job = make_server_job(tmp_path, {"0.9": 40.0})
+    device = Sleeps(tmp_path / "model" / "weights.safetensors")
+    batches = [{"x": np.zeros((4, 16), np.float32)}] * 2
+    server = scenarios.load("server")(job, device, batches, batches, batches, lambda: None)
+    series = SimpleNamespace(details={"rate_that_holds_per_s": 50.0})
+    started = time.perf_counter()
+    assert server.repeat(series, 0.6) == 30
+    assert 0.3 < time.perf_counter() - started < 2
+    assert server.repeat(SimpleNamespace(details={"rate_that_holds_per_s": 0.0}), 0.6) == 0
 
 
 def test_offline_is_timed_from_host_to_host_and_has_no_percentiles(tmp_path, monkeypatch):

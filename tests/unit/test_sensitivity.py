@@ -1,4 +1,4 @@
-"""What would change the answer: said of limits, prices and quality, and true when it is tried."""
+"""What would change the answer: said of limits and quality, and true when it is tried."""
 
 from __future__ import annotations
 
@@ -77,31 +77,6 @@ def test_what_is_said_of_a_limit_comes_true(seed):
         then = change.then and change.then.name
         assert (there, past) == ((then, now) if change.direction == "looser" else (now, then))
     assert told or now is None
-
-
-def priced(device, price, p50_ms):
-    cost = price / 3600 / (1000 / p50_ms) * 1e6
-    return make_candidate(device=device, price=price, p50_ms=p50_ms, cost_usd_per_million=cost)
-
-
-@pytest.mark.parametrize("wanted", ["cost", {"cost": 0.5, "throughput": 0.5}])
-def test_a_price_says_where_another_device_wins(wanted):
-    def decided(cpu=0.2, gpu=3.0):
-        return decide("net", [priced("cpu", cpu, 10.0), priced("gpu", gpu, 2.0)], wanted, {})
-
-    decision = decided()
-    loser = "gpu" if decision.chosen.row.cell.device == "cpu" else "cpu"
-    cheaper, dearer = change(decision, "cheaper"), change(decision, "dearer")
-    assert cheaper.name == loser
-    assert decided(**{loser: cheaper.at * 0.9}).chosen.row.cell.device == loser
-    assert decided(**{loser: cheaper.at * 1.1}).chosen.row.cell.device == dearer.name
-    assert decided(**{dearer.name: dearer.at * 1.1}).chosen.row.cell.device == loser
-    assert "while it costs less than" in dearer.text
-
-
-def test_prices_are_silent_where_cost_is_not_sought():
-    decision = decide("net", [priced("cpu", 0.2, 10.0), priced("gpu", 3.0, 2.0)], "throughput", {})
-    assert [c for c in decision.sensitivity if c.kind == "price"] == []
 
 
 def test_quality_says_how_much_may_be_lost():

@@ -268,7 +268,9 @@ def test_an_inventory_adds_the_peaks_up_and_names_the_runtimes(tmp_path):
     files = [probe_file(tmp_path, "pair")]
     for name, runtime in members:
         runtimes = {runtime: {"status": "ok", "runtime_version": "2.0"}}
-        more = {"runtimes": runtimes, "peaks": {"matmul_float32_gflops": 50.0}, "sensors": []}
+        peaks = {"matmul_float32_gflops": 50.0, "memory_copy_gb_s": 9.0}
+        peaks |= {"matmul_int8_gflops": 90.0} if name == "left" else {}
+        more = {"runtimes": runtimes, "peaks": peaks, "sensors": []}
         files.append(probe_file(tmp_path, name, **more))
     united = composite.unite_inventories("pair", members, files)
     assert united["runtimes"]["split"]["runtime_version"] == "torch 2.0 + openvino 2.0"
@@ -278,6 +280,7 @@ def test_an_inventory_adds_the_peaks_up_and_names_the_runtimes(tmp_path):
 # --- Around it ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_what_members_compute_is_no_foreign_load():
     burn = "import time; end = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
     process = subprocess.Popen([sys.executable, "-c", burn])

@@ -108,6 +108,52 @@ def test_a_memory_limit_turns_a_large_batch_into_a_row(job_of, tmp_path):
     assert [profiles[size].status for size in (1, 64, 128)] == ["ok", "oom", "skipped"], profiles[64].reason
 
 
+MEMORY = {"base_mb": 100.0, "weight_copies": 1.0, "loading_copies": 0.0, "activation_copies": 1.0}
+
+
+@pytest.fixture
+def known_memory(job_of, tmp_path):
+    """Makes a job whose card and inventory tell of its memory: 30 MB a sample, beside 100 MB."""
+
+    def make(*arguments, **changes):
+        write_json(tmp_path / "inventory.json", {"runtimes": {"torch": {"memory": MEMORY}}, "memory_mb": 8e6})
+        job = job_of(*arguments, inventory_file=tmp_path / "inventory.json", **changes)
+        card = read_json(job.model_directory / "card.json")
+        told = {"peak_activation_bytes_per_sample": 30e6, "inputs": [], "samples": 64}
+        write_json(job.model_directory / "card.json", card | told)
+        (job.model_directory / "weights.safetensors").write_bytes(bytes(1_000_000))
+        return job
+
+    return make
+
+
+def test_what_cannot_fit_is_said_before_it_is_tried_and_in_its_row(known_memory, tmp_path, capfd):
+    body = "import numpy; self.big = numpy.ones(size * 30_000_000, dtype=numpy.uint8)"
+    job = known_memory(body, memory_limit_mb=400, batch_sizes=[1, 64, 128])
+    profiles = run(job, tmp_path)
+    said = "predicted to take 2,021 MB of memory; memory_limit_mb is 400 MB"
+    assert f"batch 64: {said}" in capfd.readouterr().out
+    assert profiles[64].status == "oom"
+    assert profiles[64].reason.endswith(f"({said})")
+    flagged = {size: [flag.code for flag in profile.flags] for size, profile in profiles.items()}
+    assert "memory_short" not in flagged[1]
+    assert flagged[64] == flagged[128] == ["memory_short"]
+
+
+def test_every_row_has_what_was_predicted_whatever_became_of_it(known_memory, tmp_path):
+    profiles = run(known_memory("if size == 8: os._exit(3)"), tmp_path)
+    assert [profiles[size].status for size in (1, 8)] == ["ok", "crashed"]
+    predicted = {size: profile.metrics["predicted_memory_mb"] for size, profile in profiles.items()}
+    assert predicted == {1: 131.0, 8: 341.0}
+
+
+def test_an_inventory_that_cannot_be_read_predicts_nothing_and_stops_nothing(known_memory, tmp_path):
+    job = known_memory(batch_sizes=[1])
+    (tmp_path / "inventory.json").write_text('{"runtimes": {"torch": {"memory": 3}}}')
+    (profile,) = run(job, tmp_path).values()
+    assert (profile.status, profile.metrics["predicted_memory_mb"]) == ("ok", None)
+
+
 def test_a_worker_that_cannot_start_gives_every_batch_size_its_row(job_of, tmp_path):
     job = job_of()
     (tmp_path / "site" / "sitecustomize.py").write_text("import os; os._exit(7)")

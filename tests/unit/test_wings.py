@@ -10,7 +10,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "workflow" / "hwfit"
 # What both wings may read: the schemas of the files between them, and the names both know.
-SHARED = {"hwfit", "hwfit.records", "hwfit.catalog", "hwfit.series", "hwfit.training_records"}
+SHARED = {
+    "hwfit",
+    "hwfit.records",
+    "hwfit.catalog",
+    "hwfit.series",
+    "hwfit.memory_prediction",
+    "hwfit.training_records",
+}
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mindspore", "onnxruntime", "openvino"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -30,8 +31,9 @@ print("{}")
 
 
 @pytest.fixture(scope="module")
-def project(python_of, tmp_path_factory) -> Project:
+def project(python_of, tmp_path_factory, first_run) -> Project:
     project = Project(tmp_path_factory.mktemp("language") / "a project")
+    shutil.copytree(first_run[1], project.directory / "results")
     make_folder(project, python_of("torch-cpu"), seed=0)
     np.savez(project.directory / "text.npz", tokens=np.random.default_rng(0).integers(0, 200, 4000))
     source = {"huggingface": "a model"}

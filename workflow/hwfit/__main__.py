@@ -38,7 +38,20 @@ def main(arguments: list[str] | None = None) -> int:
     confirm.add_argument("--device", required=True)
     confirm.add_argument("--output", type=Path, required=True)
 
+    judge = commands.add_parser("judge", help="say which runs of training go on after a rung")
+    judge.add_argument("--plan", type=Path, required=True)
+    for name in ("device", "runtime", "model"):
+        judge.add_argument(f"--{name}", required=True)
+    judge.add_argument("--rung", type=int, required=True)
+    judge.add_argument("--output", type=Path, required=True)
+
+    train = commands.add_parser("collect-training", help="collect the records of training")
+    train.add_argument("--plan", type=Path, required=True)
+    train.add_argument("--output", type=Path, required=True)
+
     decide = commands.add_parser("decide", help="collect the records and decide")
+    decide.add_argument("--training", type=Path, help="reports/training.csv, where something was trained")
+    decide.add_argument("--configurations", type=Path, help="where its configurations go")
     decide.add_argument("--plan", type=Path, required=True)
     decide.add_argument("--table", type=Path, required=True)
     decide.add_argument("--recommendation", type=Path, required=True)
@@ -55,8 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--recommendation", type=Path, required=True)
         command.add_argument("--output", type=Path, required=True)
     report.add_argument("--measurements", type=Path, help="the archive that the report points to")
+    report.add_argument("--training", type=Path, help="reports/training.csv, where something was trained")
+    report.add_argument("--configurations", type=Path, help="what the decision made of it")
     report.add_argument("--language", default="en", choices=("en", "zh"))
     track.add_argument("--report", type=Path, required=True)
+    track.add_argument("--training", type=Path, help="reports/training.csv, where something was trained")
+    track.add_argument("--configurations", type=Path, help="what the decision made of it")
 
     register = commands.add_parser("register", help="register what was chosen with MLflow")
     register.add_argument("--plan", type=Path, required=True)
@@ -91,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument("--output", type=Path, default=Path("reports/comparison.json"))
     compare.add_argument("--csv", type=Path, default=Path("reports/comparison.csv"))
 
+    commands.add_parser("watch", help="follow training in MLflow, on a host that does not measure")
     commands.add_parser("show", help="print the recommendation")
     commands.add_parser("retry", help="forget what may go away by itself, so that the next run tries again")
 
@@ -170,12 +188,41 @@ def run_pipeline(asked: argparse.Namespace) -> int:
     return 0
 
 
+def run_judge(asked: argparse.Namespace) -> int:
+    from hwfit.training_collect import judge_rung
+
+    group = (asked.device, asked.runtime, asked.model)
+    write_json(asked.output, judge_rung(read_json(asked.plan), group, asked.rung))
+    return 0
+
+
+def run_collect_training(asked: argparse.Namespace) -> int:
+    from hwfit.collect import cost_of, read_inventories, tariffs_of
+    from hwfit.training_collect import read_training
+    from hwfit.training_table import make_run_table
+
+    plan = read_json(asked.plan)
+    study = plan["study"]
+    prices = tariffs_of(study), cost_of(study)
+    table = make_run_table(read_training(plan), plan, read_inventories(plan), *prices)
+    write_bytes(asked.output, table.to_csv(index=False).encode())
+    return 0
+
+
 def run_decide(asked: argparse.Namespace) -> int:
     from hwfit.collect import read_inventories, read_rows
     from hwfit.recommendation import recommend
 
     plan = read_json(asked.plan)
-    table, recommendation = recommend(read_rows(plan), plan, read_inventories(plan))
+    trained = []
+    if asked.training:
+        from hwfit.training_table import make_configuration_table, make_configurations, read_run_table
+
+        trained = make_configurations(read_run_table(asked.training))
+    table, recommendation = recommend(read_rows(plan), plan, read_inventories(plan), trained)
+    if asked.configurations:
+        configurations = make_configuration_table(trained)
+        write_bytes(asked.configurations, configurations.to_csv(index=False).encode())
     write_bytes(asked.table, table.to_csv(index=False).encode())
     write_json(asked.recommendation, recommendation)
     return 0
@@ -206,12 +253,24 @@ def run_report(asked: argparse.Namespace) -> int:
     from hwfit.report import write_report
     from hwfit.report.inputs import read_inputs
 
-    found = read_inputs(asked.plan, asked.table, asked.recommendation)
+    found = read_inputs(
+        asked.plan,
+        asked.table,
+        asked.recommendation,
+        training_file=asked.training,
+        configurations_file=asked.configurations,
+    )
     for problem in found["problems"]:
         print(problem, file=sys.stderr)
     beside = [
         path.name
-        for path in (asked.table, asked.recommendation, asked.measurements)
+        for path in (
+            asked.table,
+            asked.training,
+            asked.configurations,
+            asked.recommendation,
+            asked.measurements,
+        )
         if path and path.parent.resolve() == asked.output.parent.resolve()
     ]
     write_report(path=asked.output, language=asked.language, downloads=beside, **found)
@@ -221,7 +280,8 @@ def run_report(asked: argparse.Namespace) -> int:
 def run_track(asked: argparse.Namespace) -> int:
     from hwfit.config import Study
     from hwfit.matrix import PROFILES, Plan
-    from hwfit.tracking import TrackingError, find_page, log_sweep
+    from hwfit.tracking import TrackingError, find_page, log_sweep, log_training
+    from hwfit.training_table import read_run_table
 
     results = read_results(asked)
     planned = Plan(Study.model_validate(read_json(asked.plan)["study"]))
@@ -230,16 +290,46 @@ def run_track(asked: argparse.Namespace) -> int:
         counts = log_sweep(
             **place,
             profiles=Path(PROFILES),
-            artifacts=[asked.table, asked.recommendation, asked.report],
+            artifacts=[
+                path
+                for path in (
+                    asked.table,
+                    asked.training,
+                    asked.configurations,
+                    asked.recommendation,
+                    asked.report,
+                )
+                if path
+            ],
             recommendation=read_json(asked.recommendation),
             weights={cell: planned.weights_directory(cell) for cell in planned.cells},
             **results,
         )
+        if asked.training:
+            trained = log_training(**place, runs=read_run_table(asked.training))
+            counts |= {f"training_{name}": count for name, count in trained.items()}
         page = find_page(**place)
     except TrackingError as error:
         print(error, file=sys.stderr)
         return 1
     write_json(asked.output, {**counts, "page": page})
+    return 0
+
+
+def run_watch(asked: argparse.Namespace) -> int:
+    from hwfit.tracking import TrackingError, watch
+
+    try:
+        plan = read_json("results/plan.json")
+        watch(**tracked(plan["study"]["config"]), plan=plan)
+    except RecordError as error:
+        print(f"There is nothing to watch yet ({error}): begin with `make run`.", file=sys.stderr)
+        return 1
+    except TrackingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 
@@ -313,16 +403,22 @@ def run_show(asked: argparse.Namespace) -> int:
     counts = dict(recommendation["counts"])
     total = counts.pop("combinations")
     print(f"\n{total} combinations: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
-    for model in recommendation["models"]:
-        print(f"\n  {model['summary']}")
+    for kind in ("models", "training", "training_and_inference"):
+        for answer in recommendation.get(kind, []):
+            print(f"\n  {answer['summary']}")
     print("\nReport: reports/hardware-selection.html, table: reports/combinations.csv, MLflow: make ui")
     return 0
 
 
 def run_retry(asked: argparse.Namespace) -> int:
     from hwfit.collect import forget_transient
+    from hwfit.training_collect import forget_training
 
-    for path in forget_transient(Path()):
+    trained = forget_training(Path())
+    if trained:
+        # Snakemake does not ask for what is missing while everything made from it is there.
+        Path("reports/training.csv").unlink(missing_ok=True)
+    for path in [*trained, *forget_transient(Path())]:
         print(f"forgotten: {path}")
     return 0
 
@@ -363,6 +459,8 @@ COMMANDS = {
     "dataset": run_dataset,
     "nominate": run_nominate,
     "confirm": run_confirm,
+    "judge": run_judge,
+    "collect-training": run_collect_training,
     "decide": run_decide,
     "archive": run_archive,
     "pipeline": run_pipeline,
@@ -370,6 +468,7 @@ COMMANDS = {
     "report": run_report,
     "track": run_track,
     "register": run_register,
+    "watch": run_watch,
     "show": run_show,
     "retry": run_retry,
     "ui": run_ui,

@@ -18,6 +18,8 @@ from typing import Any
 from hwfit.collect import confirmation_rounds
 from hwfit.matrix import PROFILES, RESULTS, attempts_file, inventory_file
 from hwfit.records import Cell, Profile, RecordError, read_profile
+from hwfit.training_collect import run_of
+from hwfit.training_plan import TRAINING, VERDICTS
 
 ORDER = "order.csv"
 COLUMNS = (
@@ -59,7 +61,8 @@ def write_archive(plan: Mapping[str, Any], output: Path, directory: Path | str =
     """Write the archive of a plan's records, atomically. Returns how many profiles it holds.
 
     It has `order.csv`, a line a profile in the order of measuring; `profiles/` with each record and the
-    samples beside it; `attempts/`, what was begun and what came of it; `plan.json` and `devices/`.
+    samples beside it; `attempts/`, what was begun and what came of it; `training/` with each run's records
+    and log, `halving/` with the verdicts on its rungs; `plan.json` and `devices/`.
     A record that cannot be read goes in as it is, and its line says why.
     """
     directory = Path(directory)
@@ -101,11 +104,16 @@ def profiles_of(plan: Mapping[str, Any], directory: Path) -> Iterator[Found]:
 def files_of(plan: Mapping[str, Any], found: Iterable[Found], directory: Path) -> Iterator[Path]:
     """The files of an archive, as far as they are there."""
     wanted = [directory / RESULTS / "plan.json"]
-    devices = dict.fromkeys(combination["device"] for combination in plan["combinations"])
+    trained = [planned for planned in plan.get("training", []) if not planned["status"]]
+    devices = dict.fromkeys(entry["device"] for entry in [*plan["combinations"], *trained])
     wanted += [directory / inventory_file(device) for device in devices]
     for profile in found:
         attempts = directory / attempts_file(profile.cell, profile.round)
         wanted += [profile.path, profile.path.with_suffix(".npz"), attempts]
+    for planned in trained:
+        place = directory / TRAINING / run_of(planned).path
+        wanted += [*place.glob("rung*.json"), place / "log.jsonl"]
+    wanted += (directory / VERDICTS).glob("*/*/*/rung*.json")
     return (path for path in wanted if path.is_file())
 
 

@@ -58,6 +58,10 @@ def weights_file(runtime: str) -> str:
 
 ACCELERATORS = ("cpu", "cuda", "tpu", "npu", "xpu", "mps", "intel-npu")
 
+# What power may be that of: an accelerator's board, the processor's packages with their memory, or the whole
+# machine.
+POWER_SCOPES = ("board", "package", "node")
+
 # What a model's outputs mean, and with it how two sets of outputs are compared:
 # classification by top-1 agreement, features (and embeddings) by mean cosine similarity, generation by
 # the agreement on the next token, and by perplexity.
@@ -101,7 +105,8 @@ class Pass:
     An `artifact` pass rewrites the shared fp32 checkpoint once, for every device and runtime. A `file` pass
     makes the file that one runtime loads, once for all its devices. A `session` pass acts in the worker, on
     the loaded model. One that `keeps_outputs` changes how the model is computed, not what comes out.
-    `elsewhere` says why it does not work on other accelerators, where that is not plain.
+    `elsewhere` says why it does not work on other accelerators, where that is not plain. One that `computes`
+    has products computed in its `dtype`, one that `skips_products` leaves out those with zeros.
     """
 
     kind: str
@@ -110,6 +115,8 @@ class Pass:
     accelerators: tuple[str, ...] = ACCELERATORS
     keeps_outputs: bool = False
     elsewhere: str = ""
+    computes: bool = False
+    skips_products: bool = False
 
 
 _NO_GENERATION = tuple(task for task in TASKS if task != "generation")
@@ -122,14 +129,16 @@ PASSES = {
     "prune_gradually": Pass("artifact", tasks=("classification",)),
     "deep_compression": Pass("artifact", tasks=("classification",)),
     "threads": Pass("session", keeps_outputs=True),
-    "cast": Pass("session", (*FRAMEWORKS, "openvino")),
+    "cast": Pass("session", (*FRAMEWORKS, "openvino"), computes=True),
     "channels_last": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),
     "compile": Pass("session", ("torch", "tensorflow"), _NO_GENERATION, keeps_outputs=True),
     "graph_level": Pass("session", ("onnxruntime",), _NO_GENERATION, keeps_outputs=True),
     "performance_hint": Pass("session", ("openvino",), _NO_GENERATION, keeps_outputs=True),
     "eager": Pass("session", ("tensorflow", "mindspore"), _NO_GENERATION, keeps_outputs=True),
-    "quantize_dynamic": Pass("session", ("torch", "onnxruntime", "openvino"), accelerators=("cpu",)),
-    "sparse_2_4": Pass("session", ("torch",), accelerators=("cuda",)),
+    "quantize_dynamic": Pass(
+        "session", ("torch", "onnxruntime", "openvino"), accelerators=("cpu",), computes=True
+    ),
+    "sparse_2_4": Pass("session", ("torch",), accelerators=("cuda",), skips_products=True),
     "quantize_weights": Pass("session", ("torch", "onnxruntime", "openvino"), accelerators=("cpu",)),
     "quantize_cache": Pass("session", ("torch",), ("generation",)),
     "in_place": Pass("session", ("torch",), _NO_GENERATION, keeps_outputs=True),
@@ -142,7 +151,7 @@ PASSES = {
         elsewhere="the host's memory is where its weights lie already",
     ),
     "quantize_static": Pass(
-        "file", ("torch", "tensorflow", "onnxruntime", "openvino"), _NO_GENERATION, ("cpu",)
+        "file", ("torch", "tensorflow", "onnxruntime", "openvino"), _NO_GENERATION, ("cpu",), computes=True
     ),
 }
 

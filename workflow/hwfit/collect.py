@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hwfit import schemas
+from hwfit import costs, schemas
 from hwfit.break_even import with_break_even
-from hwfit.composites import price_per_hour
+from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
 from hwfit.matrix import PROFILES, inventory_file
 from hwfit.records import (
@@ -32,10 +32,13 @@ from hwfit.records import (
     read_profile,
     require_inventory,
 )
+from hwfit.roofline import judge, number_format, roofs_of, work_of
 from hwfit.uncertainty import Estimate, Spread, estimate
 
 CONFIRMATIONS = "results/confirmations"
 TABLE = "reports/combinations.csv"
+# What a power meter gives.
+ENERGY = ("power_w", "idle_power_w", "energy_j_per_sample", "energy_net_j_per_sample", "energy_j_per_token")
 # Figures of a row that are those of its rounds' mean; the others are the first round's.
 AVERAGED = (
     "latency_p90_ms",
@@ -46,11 +49,19 @@ AVERAGED = (
     "decode_tokens_per_s",
     "first_call_ms",
     "load_s",
-    "power_w",
-    "energy_j_per_sample",
+    *ENERGY,
 )
 # What numpy raises for a file of arrays that is missing, cut short or not one.
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+# Those of the round with the highest peak, which they are parts of.
+MEMORY = (
+    "peak_memory_mb",
+    "framework_memory_mb",
+    "working_memory_mb",
+    "peak_reserved_mb",
+    "process_device_mb",
+    "host_peak_memory_mb",
+)
 SUMMED = ("samples", "measured_s", "wall_s")
 
 
@@ -225,24 +236,31 @@ def estimate_of(row: Row, spread: Spread) -> Estimate | None:
 def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]) -> pd.DataFrame:
     """The table a user reads, a row a combination, with the columns of `records.COLUMNS`."""
     study = plan["study"]
-    prices = prices_of(study)
-    lines = [
-        figures_of(row, study, inventories.get(row.cell.device, {}), prices[row.cell.device]) for row in rows
-    ]
+    tariffs, cost = tariffs_of(study), cost_of(study)
+    lines = []
+    for row in rows:
+        line = figures_of(row, study, inventories.get(row.cell.device, {}))
+        if row.status == "ok":
+            line |= costs.figures(tariffs[row.cell.device], cost, line)
+        lines.append(line)
     return pd.DataFrame(with_break_even(lines), columns=list(COLUMNS))
 
 
-def prices_of(study: Mapping[str, Any]) -> dict[str, float | None]:
-    """The price of each device in US dollars an hour, a composite's as the sum of its members'."""
+def tariffs_of(study: Mapping[str, Any]) -> dict[str, costs.Tariff | None]:
+    """What having each device costs, a composite as the sum of its members; None where that is not known."""
     devices = schemas.ADAPTERS["devices"].validate_python(study["devices"])
-    return {device: price_per_hour(devices, device) for device in devices}
+    return {device: costs.tariff_of(devices, device) for device in devices}
 
 
-def figures_of(
-    row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any], price: float | None
-) -> dict[str, Any]:
-    """One line of the table; `price` is the device's in US dollars an hour."""
+def cost_of(study: Mapping[str, Any]) -> Cost:
+    """The section `cost` of a study's config."""
+    return Cost.model_validate(study["config"].get("cost") or {})
+
+
+def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the table, but for what it costs."""
     cell = row.cell
+    told = [] if row.first is None else [row.first]
     line: dict[str, Any] = dict.fromkeys(COLUMNS)
     line |= {name: getattr(cell, name) for name in Cell.__dataclass_fields__}
     line |= {
@@ -253,9 +271,11 @@ def figures_of(
         "status": row.status,
         "reason": row.reason,
         "valid": row.valid,
-        "flags": codes(flag for profile in row.rounds for flag in profile.flags),
+        "flags": codes(flag for profile in row.rounds or told for flag in profile.flags),
         "rounds": len(row.rounds),
     }
+    if row.first is not None:
+        line["predicted_memory_mb"] = row.first.metrics.get("predicted_memory_mb")
     if row.status != "ok" or row.first is None:
         return line
     line |= {name: row.first.metrics.get(name) for name in METRICS}
@@ -263,8 +283,9 @@ def figures_of(
         line[name] = mean([profile.metrics.get(name) for profile in row.rounds])
     for name in SUMMED:
         line[name] = sum(profile.metrics.get(name) or 0 for profile in row.rounds)
-    line |= told_by(row.first)
-    line["peak_memory_mb"] = max(profile.metrics.get("peak_memory_mb") or 0 for profile in row.rounds) or None
+    line |= told_by(row.first) | meter_of(row.rounds, line)
+    fullest = max(row.rounds, key=lambda profile: profile.metrics.get("peak_memory_mb") or 0)
+    line |= {name: fullest.metrics.get(name) for name in MEMORY}
     line["throughput_samples_per_s"] = mean([p.metrics.get("throughput_samples_per_s") for p in row.rounds])
     line |= latency_of(row)
     throughput = line["throughput_samples_per_s"]
@@ -273,11 +294,11 @@ def figures_of(
         low, high = (pace / row.estimate.median_ms for pace in row.estimate.interval())
         line["throughput_ci_low_samples_per_s"] = throughput / high
         line["throughput_ci_high_samples_per_s"] = throughput / low
-    peak = inventory.get("peaks", {}).get("matmul_float32_gflops")
-    if peak and line["flops_per_sample"] and throughput:
-        line["utilization"] = line["flops_per_sample"] * throughput / (peak * 1e9)
-    if price and throughput:
-        line["cost_usd_per_million"] = price / 3600 / throughput * 1e6
+    formats = row.first.details.get("operators_by_format") or {}
+    line["number_format"] = number_format(formats, study["optimizations"][cell.optimization]["passes"])
+    judged = judge(work_of(line), line["number_format"], roofs_of(inventory))
+    if judged:
+        line |= {"bound": judged.bound, "utilization": judged.share}
     return line
 
 
@@ -291,6 +312,18 @@ def told_by(profile: Profile) -> dict[str, Any]:
         "artifact_s": sum(step.get("seconds") or 0 for step in steps) if steps else None,
         "operator_formats": ", ".join(f"{name} {count}" for name, count in formats.items()) or None,
     }
+
+
+def meter_of(rounds: Iterable[Profile], line: Mapping[str, Any]) -> dict[str, Any]:
+    """Source and scope of a line's energy; where its rounds were metered in different ways all of it is
+    empty.
+    """
+    told = [profile.details.get("energy") or {} for profile in rounds]
+    meters = {(each.get("source"), each.get("scope")) for each in told}
+    if len(meters) > 1:
+        return dict.fromkeys((*ENERGY, "energy_source", "energy_scope"))
+    source, scope = next(iter(meters)) if any(line[name] is not None for name in ENERGY) else (None, None)
+    return {"energy_source": source, "energy_scope": scope}
 
 
 def latency_of(row: Row) -> dict[str, float | None]:
@@ -314,7 +347,8 @@ def mean(values: Iterable[float | None]) -> float | None:
 def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> dict[str, Any]:
     """The inventory of each device of the plan; an empty one, with the reason, where it cannot be read."""
     found = {}
-    for device in dict.fromkeys(combination["device"] for combination in plan["combinations"]):
+    used = (entry["device"] for entry in [*plan["combinations"], *plan.get("training", [])])
+    for device in dict.fromkeys(used):
         try:
             data = read_json(Path(directory) / inventory_file(device))
             require_inventory(data)
@@ -366,4 +400,13 @@ def is_transient(path: Path) -> bool:
     if record.get("status", "ok") != "ok":
         return record["status"] in TRANSIENT_STATUSES
     python = record.get("python")
-    return record.get("valid") is False or bool(python and not Path(python).exists())
+    if python and not Path(python).exists():
+        return True
+    return record.get("valid") is False or lacks_energy(record)
+
+
+def lacks_energy(record: Mapping[str, Any]) -> bool:
+    """Whether a record has no energy for a reason that may be gone: a sensor was mended, or made readable."""
+    flags = [flag.get("code") for flag in record.get("flags") or [] if isinstance(flag, Mapping)]
+    doubts = {code for code in flags if str(code).startswith("energy_")} - {"energy_no_rate"}
+    return bool(doubts) and (record.get("metrics") or {}).get("energy_j_per_sample") is None

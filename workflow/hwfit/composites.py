@@ -1,4 +1,4 @@
-"""Composite devices in a config: their members, what they cost, and whether they can work side by side."""
+"""Composite devices in a config: their members, and whether they can work side by side."""
 
 from __future__ import annotations
 
@@ -22,15 +22,6 @@ def members_of(devices: Mapping[str, Device | Composite], name: str) -> list[tup
         asked = Member(device=member) if isinstance(member, str) else member
         found.append((asked.device, asked.runtime or next(iter(devices[asked.device].runtimes))))
     return found
-
-
-def price_per_hour(devices: Mapping[str, Device | Composite], name: str) -> float | None:
-    """US dollars an hour: a device's own, or the sum of its members' where all of them have one."""
-    own = devices[name].price_per_hour
-    prices = [devices[member].price_per_hour for member, _ in members_of(devices, name)]
-    if own or not prices or not all(prices):
-        return own
-    return float(sum(price for price in prices if price))
 
 
 def check_members(

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from hwfit import config_checks, schemas
 from hwfit.config_document import Document
 from hwfit.config_errors import ConfigError, display, shown
+from hwfit.cost_sections import Cost, Owned
 from hwfit.decision_sections import Constraints, Decision
 from hwfit.key_path import KeyPath
 from hwfit.sections import (
@@ -43,6 +44,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Constraints",
+    "Cost",
     "Decision",
     "Device",
     "Exclusion",
@@ -51,6 +53,7 @@ __all__ = [
     "Measurement",
     "Model",
     "Optimization",
+    "Owned",
     "Report",
     "Section",
     "Source",

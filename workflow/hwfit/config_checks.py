@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hwfit import catalog
-from hwfit.composites import check_members, price_per_hour
+from hwfit.composites import check_members
 from hwfit.config_errors import nearest, shown, written
+from hwfit.cost_checks import check_cost, check_price
 from hwfit.decision_sections import BaselineRow
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
@@ -31,6 +32,7 @@ from hwfit.sections import (
     Optimization,
     Source,
 )
+from hwfit.training_checks import check_training
 
 # The keys of a source, of which it has one.
 SOURCES = ("zoo", "callable", "onnx", "export", "huggingface")
@@ -145,11 +147,13 @@ def _check_folder(name: str, model: Model, runtime: str, source: Source) -> Iter
 def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding]:
     """A device's runtimes can drive its accelerator; a composite's members can work side by side."""
     for name, device in devices.items():
+        yield from _check_power(name, device)
         if isinstance(device, Composite):
             yield from check_members(name, device, devices)
             continue
         if device.cores and device.accelerator != "cpu":
             yield (name, "cores"), f"is for the accelerator cpu, and this is {device.accelerator}"
+        yield from check_price(name, device)
         for runtime in device.runtimes:
             accelerators = catalog.RUNTIMES[runtime].accelerators
             if device.accelerator not in accelerators:
@@ -160,6 +164,16 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
                     f"cannot drive the accelerator {device.accelerator}; allowed there: {', '.join(able)}"
                 )
                 yield (name, "runtimes", runtime), message
+
+
+def _check_power(name: str, device: Device | Composite) -> Iterator[Finding]:
+    """An external meter says what its watts are those of."""
+    if device.power_command and not device.power_scope:
+        message = f"needs power_scope beside it; allowed: {', '.join(catalog.POWER_SCOPES)}"
+        yield (name, "power_command"), f"{message}, whatever the watts are those of"
+    for key in ("power_scope", "power_interval_s"):
+        if getattr(device, key) is not None and not device.power_command:
+            yield (name, key), "is for a device with a power_command"
 
 
 def check_optimizations(optimizations: Mapping[str, Optimization]) -> Iterator[Finding]:
@@ -216,8 +230,15 @@ def check_config(
     yield from _check_uri(config.tracking.uri)
     if models is not None:
         yield from _check_contexts(config, models)
+    for key in ("matrix", "training"):
+        if key in config.model_fields_set and not getattr(config, key):
+            yield (key,), "is an empty list; allowed: a list of mappings, at least one"
+    if not config.model_fields_set & {"matrix", "training"}:
+        message = "lacks `matrix` (what to combine); allowed: a mapping, or a list of mappings"
+        yield (), f"{message}; `training` may stand alone"
     if devices is None:
         return
+    yield from check_training(config, devices, models)
     remaining = 0
     for index, matrix in enumerate(config.matrices):
         path: KeyPath = ("matrix", index) if isinstance(config.matrix, list) else ("matrix",)
@@ -229,25 +250,25 @@ def check_config(
             remaining += sum(not any(matches(rule, key) for rule in matrix.exclude) for key in keys)
         else:
             remaining += 1
-    if not remaining:
+    if config.matrices and not remaining:
         yield ("matrix",), "excludes every combination; allowed: at least one that remains"
-    yield from _check_decision(config, devices)
+    yield from check_cost(config, devices)
+    yield from _check_decision(config)
 
 
-def _check_decision(config: Config, devices: Mapping[str, Device | Composite]) -> Iterator[Finding]:
-    """What counts can be known, and what is set for a model is for one of the matrix."""
+def _check_decision(config: Config) -> Iterator[Finding]:
+    """What is set for a model is for one of the matrix, and what a limit is a share of is in it too."""
     decision = config.decision
-    used = sorted({name for matrix in config.matrices for name in matrix.devices})
     places: list[tuple[KeyPath, Any]] = [(("decision", "objective"), decision.objective)]
     places += [
         (("decision", "per_model", name, "objective"), each.objective)
         for name, each in decision.per_model.items()
     ]
     for place, wanted in places:
-        counts_cost = wanted == "cost" or getattr(wanted, "cost", None) is not None
-        if counts_cost and not any(price_per_hour(devices, name) for name in used):
-            said = "is 'cost'" if wanted == "cost" else "has cost in it"
-            yield place, f"{said}, but none of {', '.join(used)} has a price_per_hour in devices.yaml"
+        counts_energy = wanted == "energy" or getattr(wanted, "energy", None) is not None
+        if counts_energy and not config.measurement.energy_seconds:
+            said = "is 'energy'" if wanted == "energy" else "has energy in it"
+            yield place, f"{said}, but measurement.energy_seconds is 0, so that none is measured"
     yield from _check_baseline(config)
     models = config.model_names
     named: list[tuple[KeyPath, str]] = [

@@ -21,6 +21,7 @@ from hwfit.section_types import (
     Unique,
 )
 from hwfit.section_types import text as _text
+from hwfit.training_sections import TrainingWanted
 
 GoalName = Literal["throughput", "latency", "energy", "cost"]
 RelativeBound = Annotated[
@@ -71,7 +72,10 @@ class Constraints(Section):
     max_power_w: Bound | None = Field(default=None, description="most: mean power while measuring, W")
     max_energy_j_per_sample: Bound | None = Field(default=None, description="most: energy a sample, J")
     max_cost_usd_per_million: Bound | None = Field(
-        default=None, description="most: a million samples, US dollars"
+        default=None, description="most: a million samples, US dollars, where that is cost.currency"
+    )
+    max_cost_per_million: Bound | None = Field(
+        default=None, description="most: a million samples, in cost.currency"
     )
 
     def given(self) -> dict[str, float | str]:
@@ -140,6 +144,9 @@ class Decision(Section):
     share_device: dict[Name, Annotated[list[ModelName], Field(min_length=2), Unique()]] = Field(
         default={},
         description="sets of models that must run on one device, by a name: each gets an answer of its own",
+    )
+    training: TrainingWanted = Field(
+        default=TrainingWanted(), description="what the recommended way of training is best in"
     )
 
     def wanted_of(self, model: str) -> str | dict[str, float]:

@@ -1,4 +1,4 @@
-"""Files that are kept in git and made from others: JSON schemas, the config reference, conda environments.
+"""Files that are kept in git and made from others: JSON schemas, references, conda environments.
 
 `python -m hwfit.generated` says which of them differ from what they are made from, and `--write` makes
 them anew.
@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwfit import recommendation_schema, reference, schemas
+from hwfit import recommendation_schema, reference, schemas, training_reference
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m hwfit.generated --write"
@@ -24,6 +24,8 @@ def files() -> dict[Path, str]:
     made[ROOT / "workflow/schemas/recommendation.schema.json"] = recommendation_schema.schema_text()
     readme = ROOT / "config/README.md"
     made[readme] = reference.inserted(readme.read_text(encoding="utf-8"))
+    training = ROOT / "docs/training.md"
+    made[training] = training_reference.inserted(training.read_text(encoding="utf-8"))
     for requirements in sorted((ROOT / "envs").glob("*.txt")):
         made[requirements.with_suffix(".yaml")] = conda_environment(requirements)
     return made

@@ -160,7 +160,8 @@ class LoggedRuns:
         """Lay a sweep's records down as a project has them, and read them."""
         settings = settings_of(sweep)
         first_rounds = int(settings.get("rounds", 1))
-        children = list(self.search(f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'"))
+        mine = f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'"
+        children = list(self.search(f"{mine} and tags.`hwfit.kind` = 'combination'"))
         children = [run for run in children if run.data.tags.get("hwfit.in_matrix") != "false"]
         # One that is still running was cut short: see `tracking.sweep`.
         logged = [run for run in children if run.info.status != "RUNNING"]

@@ -19,6 +19,7 @@ from hwfit.config_errors import mask_credentials
 from hwfit.input_sections import data_kind
 from hwfit.records import Cell, fingerprint, profile_path
 from hwfit.sections import Composite, Device
+from hwfit.training_runs import PlannedRun, planned_runs
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
@@ -32,6 +33,8 @@ NETWORKS = {
     "features": "networks without classes",
     "generation": "language models",
 }
+# How often a command that prints watts once is called, where the device does not say.
+POWER_INTERVAL_S = 1.0
 # Prepares checkpoints where no CPU of the matrix brings an environment with the runtime.
 FALLBACK_PREPARE_ENVIRONMENT = "{}-cpu"
 
@@ -157,6 +160,21 @@ class Plan:
         return sorted({cell.device for cell in self.cells})
 
     @cached_property
+    def training(self) -> list[PlannedRun]:
+        """Every run of training, in the order of the config."""
+        return planned_runs(self.study)
+
+    @cached_property
+    def training_targets(self) -> list[tuple[str, str]]:
+        """The (device, runtime) pairs that have something to train; each is one rule."""
+        return sorted({(each.run.device, each.run.runtime) for each in self.training if not each.status})
+
+    @cached_property
+    def described_devices(self) -> list[str]:
+        """The devices that have something to measure or to train."""
+        return sorted({*self.devices, *(device for device, _ in self.training_targets)})
+
+    @cached_property
     def composites(self) -> dict[str, list[tuple[str, str]]]:
         """Of these devices the composites, with their members as (device, runtime)."""
         members = {device: members_of(self.study.devices, device) for device in self.devices}
@@ -164,9 +182,9 @@ class Plan:
 
     @cached_property
     def hardware(self) -> dict[str, Device]:
-        """The devices with a chip of their own that are measured, or are members of what is measured."""
+        """The devices with a chip of their own that are used, or are members of what is measured."""
         members = {device for found in self.composites.values() for device, _ in found}
-        names = sorted((set(self.devices) - set(self.composites)) | members)
+        names = sorted((set(self.described_devices) - set(self.composites)) | members)
         return {name: device for name in names if isinstance(device := self.study.devices[name], Device)}
 
     @cached_property
@@ -236,8 +254,9 @@ class Plan:
         return {name: sorted(devices) for name, devices in sorted(users.items())}
 
     def runtimes_of(self, device: str) -> list[str]:
-        """The runtimes that the matrix measures on a device, by itself or as a member."""
-        alone = {cell.runtime for cell in self.cells if cell.device == device}
+        """The runtimes that are used on a device, by itself or as a member."""
+        targets = (*self.targets, *self.training_targets)
+        alone = {runtime for name, runtime in targets if name == device}
         members = (member for found in self.composites.values() for member in found)
         return sorted(alone | {runtime for name, runtime in members if name == device})
 
@@ -309,12 +328,14 @@ class Plan:
                 include={"relative_ci", "min_seconds", "max_seconds", "timeout_seconds", "repeats"}
                 | ({"server_seconds"} if is_server else set()),
             ),
+            "energy": self.energy_of(cell.device),
             "profiles": PROFILES,
             "model_directory": model_directory(cell.model),
             **(self.composite_of(members, cell.device) if members else self.place_of(cell)),
             "weights_directory": self.weights_directory(cell),
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
+            "inventory_file": inventory_file(cell.device),
         } | ({"limits_ms": self.latency_limits()[cell.model]} if is_server else {})
 
     def place_of(self, cell: Cell) -> dict[str, Any]:
@@ -331,6 +352,15 @@ class Plan:
             "threads": threads,
             "memory_limit_mb": device.memory_limit_mb,
         } | ({"cores": device.cores} if device.cores else {})
+
+    def energy_of(self, name: str) -> dict[str, Any]:
+        """The part of a job that says how the energy of a device is metered."""
+        device = self.study.devices[name]
+        asked: dict[str, Any] = {"seconds": self.study.config.measurement.energy_seconds}
+        if not device.power_command:
+            return asked
+        external = {"command": device.power_command, "scope": device.power_scope}
+        return asked | external | {"interval_s": device.power_interval_s or POWER_INTERVAL_S}
 
     def composite_of(self, members: Iterable[Cell], device: str = "") -> dict[str, Any]:
         """The same of a composite: nothing of its own, and each member's."""
@@ -393,6 +423,7 @@ class Plan:
         return {
             "study": json.loads(self.public_study()),
             "combinations": [combination.to_dict() for combination in self.combinations],
+            "training": [planned.to_dict() for planned in self.training],
         }
 
     # What Snakemake asks of a target's rule: functions of the wildcards.

@@ -10,16 +10,19 @@ from typing import Any
 
 import pandas as pd
 
-from hwfit import __version__
-from hwfit.collect import Row, make_table, prices_of
+from hwfit import __version__, costs
+from hwfit.collect import Row, cost_of, make_table, tariffs_of
 from hwfit.decide import Candidate, Decision, contenders, decide
 from hwfit.decide.contenders import undecided
+from hwfit.decide.prices import DevicePrice
 from hwfit.decide.shared import SharedDecision, decide_shared
 from hwfit.decision_sections import BaselineRow
 from hwfit.decision_sections import Decision as Wanted
 from hwfit.launch import launch_snippet
 from hwfit.recommendation_schema import Recommendation
 from hwfit.records import SCHEMA_VERSION, Cell
+from hwfit.training_answers import training_answers
+from hwfit.training_table import Configuration
 
 # A contender beats the leader in at least this share of worlds drawn from first looks.
 CONTENDER_SHARE = 0.05
@@ -28,9 +31,17 @@ MOST_CONTENDERS = 5
 
 
 def recommend(
-    rows: Sequence[Row], plan: Mapping[str, Any], inventories: Mapping[str, Any]
+    rows: Sequence[Row],
+    plan: Mapping[str, Any],
+    inventories: Mapping[str, Any],
+    trained: Sequence[Configuration] = (),
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table with its verdicts, and the recommendation, of the form of `recommendation_schema`."""
+    """The table with its verdicts, and the recommendation, of the form of `recommendation_schema`.
+
+    Parameters
+    ----------
+    trained : the configurations of training, which get their verdicts
+    """
     table = make_table(rows, plan, inventories)
     wanted = wanted_in(plan)
     candidates = make_candidates(rows, table, plan)
@@ -64,6 +75,7 @@ def recommend(
         "seconds_measured": float(pd.to_numeric(table["measured_s"]).sum()),
         "models": [describe(decision, plan) for decision in decisions],
         "sets": [describe_shared(decision) for decision in shared],
+        **training_answers(trained, table, wanted),
     }
     Recommendation.model_validate(recommendation)
     return table, recommendation
@@ -109,12 +121,17 @@ def wanted_in(plan: Mapping[str, Any]) -> Wanted:
 
 def make_candidates(rows: Sequence[Row], table: pd.DataFrame, plan: Mapping[str, Any]) -> list[Candidate]:
     """Each row with its line of the table, and the one that its relative limits look at."""
-    study, prices = plan["study"], prices_of(plan["study"])
+    study, tariffs = plan["study"], tariffs_of(plan["study"])
+    cost = cost_of(study)
     found: dict[tuple[Cell, int], Candidate] = {}
     for row, line in zip(rows, table.to_dict("records"), strict=True):
         known = {str(name): none_if_missing(value) for name, value in line.items()}
         passes = len(study["optimizations"][row.cell.optimization]["passes"])
-        found[row.cell, row.batch_size] = Candidate(row, known, passes, prices[row.cell.device])
+        tariff = tariffs[row.cell.device]
+        # The tie rule asks for one price a device: what rows draw more or less is within the noise of it.
+        price = costs.hour_of(tariff, cost).price if tariff else None
+        paid = tariff.fixed_per_hour if tariff else {}
+        found[row.cell, row.batch_size] = Candidate(row, known, passes, price, fixed_per_hour=paid)
     baseline = wanted_in(plan).baseline or BaselineRow()
     for (cell, batch_size), candidate in found.items():
         other = baseline.model_dump(exclude_none=True)
@@ -152,7 +169,25 @@ def describe(decision: Decision, plan: Mapping[str, Any]) -> dict[str, Any]:
         "advice": decision.advice,
         "limits": [finding.__dict__ for finding in chosen.findings] if chosen else [],
         "sensitivity": [change.__dict__ | {"then": as_line(change.then)} for change in decision.sensitivity],
+        "prices": [describe_price(price) for price in decision.prices],
         "launch": launch_snippet(chosen.row, plan) if chosen else None,
+    }
+
+
+def describe_price(price: DevicePrice) -> dict[str, Any]:
+    """What a device costs, and what it may cost, as plain data."""
+    cell = price.row.row.cell
+    return {
+        "device": price.device,
+        "runtime": cell.runtime,
+        "optimization": cell.optimization,
+        "batch_size": price.row.row.batch_size,
+        "price_per_hour": price.now,
+        "cost_per_million": price.row.line["cost_per_million"],
+        "wins_below": price.wins_below if 0 < price.wins_below < math.inf else None,
+        "wins_below_low": price.low,
+        "wins_below_high": price.high,
+        "as_cheap_below": price.as_cheap_below,
     }
 
 

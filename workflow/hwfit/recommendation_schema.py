@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from hwfit.records import COLUMNS
+from hwfit.training_answers import TrainingAndInferenceAnswer, TrainingAnswer
 
 Value = str | bool | int | float | None
 
@@ -46,6 +47,27 @@ class ChangeOfAnswer(Part):
     unit: str = Field(description="of current and at")
     then: Line | None = Field(description="the row that would win; null: none, or only this one drops out")  # type: ignore[valid-type]
     text: str = Field(description="the same in a sentence")
+    at_low: float | None = Field(description="of a price: lower end of at by the doubt of both throughputs")
+    at_high: float | None = Field(description="upper end; null: not known, or without end")
+
+
+class PriceOfDevice(Part):
+    """What a device costs at its cheapest, and what an hour of it may cost."""
+
+    device: str = Field(description="name in devices.yaml")
+    runtime: str = Field(description="of its cheapest row within the limits on all but cost")
+    optimization: str = Field(description="of that row")
+    batch_size: int = Field(description="of that row")
+    price_per_hour: float | None = Field(description="of that row; null: the device has no price")
+    cost_per_million: float | None = Field(description="of that row")
+    wins_below: float | None = Field(
+        description="price an hour, electricity included, below which the device wins; null: no price decides"
+    )
+    wins_below_low: float | None = Field(description="lower end of that by the doubt of both throughputs")
+    wins_below_high: float | None = Field(description="upper end; null: not known, or without end")
+    as_cheap_below: float | None = Field(
+        description="price an hour below which its samples are cheaper than the chosen row's; null: its own"
+    )
 
 
 class Launch(Part):
@@ -77,6 +99,7 @@ class ModelAnswer(Part):
     advice: str = Field(description="where nothing fits, the one limit to relax")
     limits: list[Evidence] = Field(description="how the chosen row stands to each limit")
     sensitivity: list[ChangeOfAnswer] = Field(description="what would change the answer")
+    prices: list[PriceOfDevice] = Field(description="each device at its cheapest; empty: none has a price")
     launch: Launch | None = Field(description="how to run the chosen row")
 
 
@@ -113,6 +136,10 @@ class Recommendation(Part):
     seconds_measured: float = Field(description="in timed calls, s")
     models: list[ModelAnswer] = Field(description="an answer a model and scenario")
     sets: list[SetAnswer] = Field(description="an answer a set of models that share a device")
+    training: list[TrainingAnswer] = Field(description="an answer a model that is trained and device")
+    training_and_inference: list[TrainingAndInferenceAnswer] = Field(
+        description="one device for both, a model and scenario, where decision.training.plus_inferences asks"
+    )
 
 
 def schema_text() -> str:

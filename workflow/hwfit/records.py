@@ -82,7 +82,13 @@ COLUMNS: dict[str, str] = {
     "samples": "timed calls; server: requests at that rate",
     "measured_s": "time spent in timed calls",
     "wall_s": "everything this row cost, after the model was loaded",
-    "peak_memory_mb": "of the process on cpu, of the device elsewhere; counter reset for each batch size",
+    "peak_memory_mb": "of the process on cpu (PSS), of the device elsewhere; reset for each batch size",
+    "predicted_memory_mb": "the same, predicted before the measurement from the model's card",
+    "framework_memory_mb": "of the peak on cpu, what the process took before it had a model",
+    "working_memory_mb": "of the peak, neither framework nor weights: activations, workspace, other copies",
+    "peak_reserved_mb": "what the runtime's allocator held at most on the device; empty: not told",
+    "process_device_mb": "of the device's memory, this process's share as the driver tells",
+    "host_peak_memory_mb": "peak of the process on the host (PSS), for accelerators too",
     "kv_cache_mb": "keys and values that the session keeps for the batch",
     "model_size_mb": "weights as the session holds them",
     "file_size_mb": "checkpoint on disk, before session passes",
@@ -92,17 +98,28 @@ COLUMNS: dict[str, str] = {
     "activation_mb_per_sample": "outputs of all layers that have weights, in fp32",
     "operator_formats": "operators that compute in each number format; empty: not told",
     "device_share": "of the model's operators, those that ran on the device asked for; empty: not told",
-    "utilization": "achieved FLOP/s over the device's measured fp32 matrix-product peak",
+    "number_format": "its products are computed in it: by most operators where told, else by its passes",
+    "bound": "the lower limit of the device: compute, memory, or cache (all fits into it); empty: not told",
+    "utilization": "achieved over what that limit allows, of a language model for each further token",
     "accuracy": "share of labelled samples classified right",
     "fidelity": "agreement with the fp32 reference on real inputs: top-1 or next-token share, or mean cosine",
     "relative_error": "largest difference from the fp32 reference over its largest value",
     "accuracy_drop": "reference accuracy minus this accuracy, absolute",
     "perplexity": "of the next token of real text, by this combination",
     "perplexity_increase": "perplexity over the fp32 reference's, less one",
-    "power_w": "mean power while measuring",
+    "power_w": "mean power while the same calls are made again under a meter",
+    "idle_power_w": "mean power before the cell, with the session open and nothing running",
     "energy_j_per_sample": "energy a sample, gross",
-    "energy_source": "sensor and its scope",
-    "cost_usd_per_million": "price of a million samples at the device's price an hour",
+    "energy_net_j_per_sample": "energy a sample above idle",
+    "energy_j_per_token": "language models: gross energy over tokens written, reading the prompts included",
+    "energy_source": "how it was read, and of which sensor",
+    "energy_scope": "what it is the energy of: board, package or node; never ranked against each other",
+    "cost_usd_per_million": "the next column, where cost.currency is USD",
+    "cost_per_million": "price of a million samples, at cost.utilization; language models: requests",
+    "cost_per_million_tokens": "language models: price of a million output tokens, prompts included",
+    "price_per_hour": "of the whole instance: rent, or capital and electricity",
+    "price_source": "what that is made of, and by which power; or why it is not known",
+    "currency": "of the figures of cost",
 }
 
 # Columns that are made of a row's profiles, its device's inventory and price, and its baseline.
@@ -113,9 +130,17 @@ COLLECTED = (
     "artifact_s",
     "break_even_calls",
     "operator_formats",
+    "number_format",
+    "bound",
     "utilization",
     "energy_source",
+    "energy_scope",
     "cost_usd_per_million",
+    "cost_per_million",
+    "cost_per_million_tokens",
+    "price_per_hour",
+    "price_source",
+    "currency",
 )
 # Columns that a profile carries as metrics: numbers, or None.
 METRICS = tuple(
@@ -283,15 +308,24 @@ def require_inventory(data: Any) -> None:
     """Raises RecordError where an inventory does not hold together."""
     if not isinstance(data, Mapping):
         raise RecordError(f"not an inventory but a {type(data).__name__}")
-    for name, kind in (("runtimes", Mapping), ("peaks", Mapping), ("sensors", list), ("cpu_flags", list)):
+    mappings, lists = ("runtimes", "peaks"), ("sensors", "sensors_unread", "cpu_flags")
+    for name, kind in [(each, Mapping) for each in mappings] + [(each, list) for each in lists]:
         if not isinstance(data.get(name, [] if kind is list else {}), kind):
             raise RecordError(f"{name} is {data[name]!r}")
+    for absence in data.get("sensors_unread", []):
+        if not isinstance(absence, Mapping) or not {"source", "reason"} <= absence.keys():
+            raise RecordError(f"sensors_unread holds {absence!r}, not a source with its reason")
     require_number(data.get("memory_mb"), "memory_mb")
     for name, value in data.get("peaks", {}).items():
         require_number(value, f"peaks.{name}")
     for runtime, taken in data.get("runtimes", {}).items():
         if not isinstance(taken, Mapping) or not isinstance(taken.get("reference_ms", []), list):
             raise RecordError(f"runtimes.{runtime} is {taken!r}")
+        memory = taken.get("memory", {})
+        if not isinstance(memory, Mapping):
+            raise RecordError(f"runtimes.{runtime}.memory is {memory!r}")
+        for name, value in memory.items():
+            require_number(value, f"runtimes.{runtime}.memory.{name}")
         for value in taken.get("reference_ms", []):
             require_number(value, f"runtimes.{runtime}.reference_ms")
             if not value:

@@ -104,6 +104,10 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+PowerScope = Annotated[str, OneOf(catalog.POWER_SCOPES)]
+PowerCommand = Annotated[
+    str, text(r"^[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*$", "a command line, without control characters", 2000)
+]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 

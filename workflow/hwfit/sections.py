@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from hwfit import catalog
+from hwfit.cost_sections import Cost, Owned
 from hwfit.decision_sections import Decision
 from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
 from hwfit.pass_sections import Optimization
@@ -26,6 +27,8 @@ from hwfit.section_types import (
     OneOf,
     OptimizationName,
     Positive,
+    PowerCommand,
+    PowerScope,
     RuntimeName,
     Seconds,
     Section,
@@ -33,6 +36,7 @@ from hwfit.section_types import (
     Unique,
 )
 from hwfit.section_types import text as _text
+from hwfit.training_sections import TrainingMatrix, TrainingOrList
 
 
 class Source(Section):
@@ -167,7 +171,20 @@ class Device(Section):
         default=None, description="a worker's limit of private memory, MB; none where absent"
     )
     price_per_hour: Positive | None = Field(
-        default=None, description="what the device costs, US dollars an hour"
+        default=None,
+        description="rent of the whole instance that the device is in, with electricity, in cost.currency",
+    )
+    owned: Owned | None = Field(default=None, description="instead: what was bought, and for how long")
+    power_command: PowerCommand | None = Field(
+        default=None,
+        description="prints the power in watts, a number a line, once or on and on: an external meter, "
+        "in place of the sensors that hwfit reads by itself",
+    )
+    power_scope: PowerScope | None = Field(default=None, description="what `power_command` speaks of")
+    power_interval_s: Seconds | None = Field(
+        default=None,
+        description="how often a `power_command` that prints once is called, and the longest that one which "
+        "goes on may take between two lines, s; 1 where absent",
     )
 
 
@@ -199,7 +216,18 @@ class Composite(Section):
     )
     price_per_hour: Positive | None = Field(
         default=None,
-        description="what they cost together, US dollars an hour; the sum of the members' where absent",
+        description="what they cost together, in cost.currency; the sum of the members' where absent",
+    )
+    power_command: PowerCommand | None = Field(
+        default=None,
+        description="prints their power in watts, a number a line, once or on and on: an external meter, "
+        "in place of the sensors that hwfit reads by itself",
+    )
+    power_scope: PowerScope | None = Field(default=None, description="what `power_command` speaks of")
+    power_interval_s: Seconds | None = Field(
+        default=None,
+        description="how often a `power_command` that prints once is called, and the longest that one which "
+        "goes on may take between two lines, s; 1 where absent",
     )
 
     @property
@@ -312,6 +340,11 @@ class Measurement(Section):
     server_seconds: Seconds = Field(
         default=60, description="most time of arrivals at one rate in the scenario server, s"
     )
+    energy_seconds: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        default=5,
+        description="how long the calls of a batch size are made again under a power meter, s; longer where "
+        "the meter needs it; 0: energy is not measured. Nothing is done on a device without a meter",
+    )
     rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="fresh processes that measure every cell"
     )
@@ -358,7 +391,7 @@ class Report(Section):
 
 
 MatrixOrList = Annotated[
-    Annotated[Matrix, Tag("mapping")] | Annotated[list[Matrix], Field(min_length=1), Tag("list")],
+    Annotated[Matrix, Tag("mapping")] | Annotated[list[Matrix], Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list) else "mapping"),
 ]
 
@@ -366,10 +399,28 @@ MatrixOrList = Annotated[
 class Config(Section):
     """config/config.yaml."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [key], "properties": {key: {"minItems": 1, "description": "one of the two"}}}
+                for key in ("matrix", "training")
+            ]
+        }
+    )
+
     sweep: Name = Field(default="default", description="name of this study: the parent run in MLflow")
-    matrix: MatrixOrList = Field(description="what to combine: one mapping, or a list whose union is taken")
+    matrix: MatrixOrList = Field(
+        default=[],
+        description="what to combine: one mapping, or a list whose union is taken; may be absent beside "
+        "`training`",
+    )
+    training: TrainingOrList = Field(
+        default=[],
+        description="what to train, and how: one mapping, or a list whose union is taken",
+    )
     measurement: Measurement = Field(default=Measurement(), description="how to measure")
     decision: Decision = Field(default=Decision(), description="what is wanted")
+    cost: Cost = Field(default=Cost(), description="what the prices in devices.yaml have in common")
     tracking: Tracking = Field(default=Tracking(), description="where runs are logged")
     environments: Literal["venv", "conda", "host"] = Field(
         default="venv",
@@ -382,6 +433,11 @@ class Config(Section):
     def matrices(self) -> list[Matrix]:
         """The matrix as a list, however it was written."""
         return self.matrix if isinstance(self.matrix, list) else [self.matrix]
+
+    @property
+    def training_matrices(self) -> list[TrainingMatrix]:
+        """The section `training` as a list, however it was written."""
+        return self.training if isinstance(self.training, list) else [self.training]
 
     @property
     def model_names(self) -> list[str]:

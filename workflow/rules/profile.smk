@@ -11,6 +11,8 @@ for device, runtime in plan.targets:
             f"profile_{matrix.rule_name(device)}_{runtime}"
         input:
             probe=matrix.probe_file(device),
+            # Only to be there: what it says of memory beforehand is no part of a measurement.
+            inventory=ancient(matrix.inventory_file(device)),
             environments=plan.environment_files(device, runtime),
             model="results/models/{model}/card.json",
             weights=plan.weights_cards(device, runtime),
@@ -51,7 +53,7 @@ rule nominate_contenders:
     input:
         plan="results/plan.json",
         profiles=plan.first_looks(),
-        inventories=[matrix.inventory_file(device) for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
     output:
         "results/contenders.json",
     log:

@@ -6,7 +6,8 @@ rule decide:
         plan="results/plan.json",
         profiles=plan.first_looks(),
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
-        inventories=[matrix.inventory_file(device) for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        training=RUN_TABLE,
     output:
         table=report(
             "reports/combinations.csv",
@@ -20,13 +21,16 @@ rule decide:
             category="Results",
             labels={"file": "the recommendation, for machines"},
         ),
+        configurations=CONFIGURATION_TABLE,
+    params:
+        training=TRAINING_OPTIONS,
     log:
         "logs/decide.log",
     conda:
         CONTROL_YAML
     shell:
         '"$HWFIT_PYTHON" -m hwfit decide --plan {input.plan:q} --table {output.table:q}'
-        " --recommendation {output.recommendation:q} > {log:q} 2>&1"
+        " --recommendation {output.recommendation:q} {params.training} > {log:q} 2>&1"
 
 
 rule archive_measurements:
@@ -34,7 +38,8 @@ rule archive_measurements:
         plan="results/plan.json",
         profiles=plan.first_looks(),
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
-        inventories=[matrix.inventory_file(device) for device in plan.devices],
+        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        training=RUN_TABLE,
     output:
         # Not in Snakemake's own report: every sample of a large sweep would be inside it.
         "reports/measurements.zip",
@@ -52,6 +57,7 @@ rule write_report:
         table="reports/combinations.csv",
         recommendation="reports/recommendation.json",
         measurements="reports/measurements.zip",
+        training=[*RUN_TABLE, *CONFIGURATION_TABLE],
     output:
         report(
             "reports/hardware-selection.html",
@@ -61,6 +67,7 @@ rule write_report:
         ),
     params:
         language=study.config.report.language,
+        training=TRAINING_OPTIONS,
     log:
         "logs/report.log",
     conda:
@@ -68,7 +75,7 @@ rule write_report:
     shell:
         '"$HWFIT_PYTHON" -m hwfit report --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --measurements {input.measurements:q}"
-        " --language {params.language} --output {output:q} > {log:q} 2>&1"
+        " --language {params.language} {params.training} --output {output:q} > {log:q} 2>&1"
 
 
 rule track:
@@ -77,8 +84,11 @@ rule track:
         table="reports/combinations.csv",
         recommendation="reports/recommendation.json",
         report="reports/hardware-selection.html",
+        training=[*RUN_TABLE, *CONFIGURATION_TABLE],
     output:
         "results/tracking.json",
+    params:
+        training=TRAINING_OPTIONS,
     log:
         "logs/track.log",
     conda:
@@ -86,4 +96,4 @@ rule track:
     shell:
         '"$HWFIT_PYTHON" -m hwfit track --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --report {input.report:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " {params.training} --output {output:q} > {log:q} 2>&1"

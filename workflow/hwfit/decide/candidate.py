@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,8 @@ class Candidate:
     Attributes
     ----------
     passes : how many its optimization has
-    price : of its device, US dollars an hour
+    price : of its device an hour, as far as it is the same for all its rows; None where it has none
+    fixed_per_hour : rent or capital an hour, by the device that it is paid for; without electricity
     baseline : what limits such as `50% of baseline` look at; None where it is not in the matrix
     """
 
@@ -37,6 +39,7 @@ class Candidate:
     verdict: str = "not_measured"
     reason: str = ""
     baseline: Candidate | None = None
+    fixed_per_hour: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -52,3 +55,8 @@ class Candidate:
         """The upper end of the 95% interval of its pace, over the pace; 1 where no doubt is known."""
         estimate = self.row.estimate
         return estimate.interval()[1] / estimate.median_ms if estimate else 1.0
+
+
+def confirmed_of(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Those with fresh rounds, where some have them: a first look is no match for these."""
+    return [c for c in candidates if c.row.confirmed] or candidates

@@ -10,8 +10,10 @@ import numpy as np
 
 from hwfit.catalog import generation_lengths, is_generation
 from hwfit.decide.candidate import Candidate
+from hwfit.decide.energy_scopes import comparable, metered_words, set_apart
 from hwfit.decide.limits import Bound, check
-from hwfit.decide.objectives import Objective, compare
+from hwfit.decide.objectives import GOALS, Objective, compare
+from hwfit.decide.prices import COST, DevicePrice, device_prices
 from hwfit.decide.sensitivity import Change, changes
 from hwfit.records import DEFAULT_SCENARIO, TRUST_BREAKING_FLAGS
 
@@ -40,6 +42,7 @@ class Decision:
     objective: Objective = field(default_factory=lambda: Objective.of("throughput"))
     limits: Mapping[str, Bound] = field(default_factory=dict)
     sensitivity: list[Change] = field(default_factory=list)
+    prices: list[DevicePrice] = field(default_factory=list)
 
 
 def decide(
@@ -59,7 +62,9 @@ def decide(
     objective = Objective.of(wanted, scenario)
     decision = decide_among(model, candidates, objective, limits)
     decision.scenario, decision.limits = scenario, limits
-    decision.sensitivity = changes(candidates, decision.chosen, objective, limits)
+    proven = decision.chosen if decision.verdict == "chosen" else None
+    decision.prices = device_prices(candidates, proven, objective, limits)
+    decision.sensitivity = changes(candidates, decision.chosen, objective, limits, decision.prices)
     if decision.nearest_misses:
         decision.advice = limit_to_relax(decision.sensitivity)
         decision.summary = f"{decision.summary} {decision.advice}".strip()
@@ -94,8 +99,10 @@ def judged_and_chosen(
     for candidate in measured:
         candidate.findings = [check(candidate, name, bound) for name, bound in limits.items()]
         judge(candidate, objective)
-    feasible = [c for c in measured if c.verdict == "feasible"]
-    unproven = [c for c in measured if c.verdict == "unproven"]
+    possible = [c for c in measured if c.verdict in ("feasible", "unproven")]
+    ranked = comparable(possible, objective)
+    apart = set_apart(possible, objective)
+    feasible = [c for c in ranked if c.verdict == "feasible"]
     if feasible:
         # Where fresh rounds were run, a first look is no match for them: it may be the luckiest of many.
         confirmed = [c for c in feasible if c.row.confirmed] or feasible
@@ -107,10 +114,12 @@ def judged_and_chosen(
                 candidate.reason = f"first look, not confirmed: {said} than {decision.chosen.name}"
         if decision.chosen and not decision.runner_up:
             name_runner_up(decision, [c for c in feasible if c is not decision.chosen], objective)
-        return decision
-    if unproven:
-        return choose(model, unproven, objective, "provisional")
-    return none_fits(model, measured)
+    elif ranked:
+        decision = choose(model, ranked, objective, "provisional")
+    else:
+        return none_fits(model, measured)
+    decision.summary += apart
+    return decision
 
 
 def name_runner_up(decision: Decision, others: Sequence[Candidate], objective: Objective) -> None:
@@ -136,6 +145,8 @@ def judge(candidate: Candidate, objective: Objective) -> None:
         candidate.verdict, candidate.reason = "rejected", "; ".join(f.text for f in violated)
     elif missing := objective.missing(candidate):
         said = f"{' and '.join(missing)} was not measured"
+        if GOALS[COST].words in missing and candidate.line.get("price_source"):
+            said += f" ({candidate.line['price_source']})"
         candidate.verdict, candidate.reason = "rejected", "; ".join([said, *(f.text for f in unproven)])
     elif unproven:
         candidate.verdict, candidate.reason = "unproven", "; ".join(f.text for f in unproven)
@@ -223,6 +234,8 @@ def summarise(
         text += f", accuracy {line['accuracy']:.1%}"
     elif line.get("fidelity") is not None:
         text += f", fidelity {line['fidelity']:.3f}"
+    if objective.seeks("energy"):
+        text += f", {line['energy_j_per_sample']:.4g} J a sample ({metered_words(line)})"
     if verdict == "provisional":
         return f"Provisional, since no combination is proven to meet every limit. {text}."
     if tied > 1:

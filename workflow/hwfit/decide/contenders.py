@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from hwfit.decide.candidate import Candidate
 from hwfit.decide.choice import decide_among
+from hwfit.decide.energy_scopes import comparable
 from hwfit.decide.limits import Bound
 from hwfit.decide.objectives import Objective, compare
 from hwfit.records import Cell
@@ -68,6 +69,8 @@ def undecided(
 
 
 def possible(candidates: Sequence[Candidate], objective: Objective) -> list[Candidate]:
-    """Those that can be trusted, have the figures that count, and violate no limit."""
+    """Those that can be trusted, have the figures that count, violate no limit, and can be ranked against
+    each other.
+    """
     pool = [c for c in candidates if c.is_measured and not objective.missing(c)]
-    return [c for c in pool if all(f.verdict != "violated" for f in c.findings)]
+    return comparable([c for c in pool if all(f.verdict != "violated" for f in c.findings)], objective)

@@ -12,11 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwfit.catalog import has_latency, is_generation
+from hwfit.decide import energy_scopes
 from hwfit.decide.candidate import Candidate, Finding
+from hwfit.decide.energy_scopes import scope_of
 from hwfit.relative_bound import relative_share
 from hwfit.series import exceedance_verdict
 
 Bound = float | str
+
+
+# The unit of what is in the currency of the study.
+MONEY = "currency"
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,10 @@ class Limit:
     is_minimum: bool = False
     percentile: float | None = None
     unit: str = ""
+
+    def unit_of(self, candidate: Candidate) -> str:
+        """The unit of a candidate's figure: of a cost, its currency."""
+        return f" {candidate.line.get('currency') or ''}".rstrip() if self.unit == MONEY else self.unit
 
 
 LIMITS = {
@@ -44,7 +54,10 @@ LIMITS = {
     "max_power_w": Limit("power_w", unit=" W"),
     "max_energy_j_per_sample": Limit("energy_j_per_sample", unit=" J"),
     "max_cost_usd_per_million": Limit("cost_usd_per_million", unit=" USD"),
+    "max_cost_per_million": Limit("cost_per_million", unit=MONEY),
 }
+# Those that follow the price of a device.
+COST_LIMITS = ("max_cost_usd_per_million", "max_cost_per_million")
 LATENCIES = ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms")
 # Columns that a language model alone has: their limits say nothing of others.
 TOKEN_COLUMNS = ("time_to_first_token_ms", "time_per_output_token_ms", "perplexity_increase")
@@ -56,6 +69,7 @@ PACED = (
     "time_per_output_token_ms",
     "energy_j_per_sample",
     "cost_usd_per_million",
+    "cost_per_million",
 )
 
 
@@ -88,7 +102,9 @@ def check(candidate: Candidate, name: str, bound: Bound) -> Finding:
     overshoot = (asked.value - figure if limit.is_minimum else figure - asked.value) / max(
         abs(asked.value), 1e-12
     )
-    shown = f"{limit.column} {figure:.4g}{limit.unit}"
+    shown = f"{limit.column} {figure:.4g}{limit.unit_of(candidate)}"
+    if limit.column in energy_scopes.COLUMNS:
+        shown += f" ({energy_scopes.metered_words(candidate.line)})"
     if low >= asked.high if limit.is_minimum else high <= asked.low:
         return Finding(name, "met", shown)
     if high < asked.low if limit.is_minimum else low > asked.high:
@@ -113,19 +129,23 @@ def not_applicable(candidate: Candidate, limit: Limit) -> str:
 
 def resolve(candidate: Candidate, limit: Limit, bound: Bound) -> Asked | str:
     """A bound as a number for this candidate, or why there is none."""
+    unit = limit.unit_of(candidate)
     if not isinstance(bound, str):
-        return Asked(bound, bound, bound, f"{bound:g}{limit.unit}")
+        return Asked(bound, bound, bound, f"{bound:g}{unit}")
     baseline = candidate.baseline
     if baseline is None or not baseline.is_measured:
         return f"{limit.column}: no baseline was measured that {bound} could mean"
     figure = baseline.line.get(limit.column)
     if figure is None:
         return f"{limit.column} of the baseline was not measured"
+    scopes = [scope_of(each.line) for each in (candidate, baseline)]
+    if limit.column in energy_scopes.COLUMNS and scopes[0] != scopes[1]:
+        return f"{limit.column} is of the {scopes[0]}, the baseline's of the {scopes[1]}: never compared"
     value = relative_share(bound) * figure
     # A row is as fast as itself, whatever the doubt of its figure.
     is_itself = candidate.row is baseline.row
     reach = 1.0 if is_itself or limit.column not in PACED else baseline.relative_reach()
-    words = f"{value:.4g}{limit.unit} ({bound}'s {figure:.4g}{limit.unit})"
+    words = f"{value:.4g}{unit} ({bound}'s {figure:.4g}{unit})"
     return Asked(value, value / reach, value * reach, words)
 
 

@@ -36,7 +36,7 @@ GOALS = {
     "throughput": Goal("throughput_samples_per_s", True, "throughput"),
     "latency": Goal("latency_p50_ms", False, "median latency"),
     "energy": Goal("energy_j_per_sample", False, "energy a sample"),
-    "cost": Goal("cost_usd_per_million", False, "cost"),
+    "cost": Goal("cost_per_million", False, "cost"),
 }
 
 
@@ -76,6 +76,10 @@ class Objective:
         if not self.is_mix:
             return GOALS[self.name].words
         return f"mix of {', '.join(f'{GOALS[name].words} {weight:.0%}' for name, weight in self.weights)}"
+
+    def seeks(self, goal: str) -> bool:
+        """Whether a goal counts."""
+        return goal in dict(self.weights)
 
     def missing(self, candidate: Candidate) -> list[str]:
         """The goals of which a candidate has no figure, in words."""

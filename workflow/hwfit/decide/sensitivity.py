@@ -10,9 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hwfit.decide.candidate import Candidate
+from hwfit.costs import DOLLARS, SYMBOLS, money
+from hwfit.decide.candidate import Candidate, confirmed_of
+from hwfit.decide.energy_scopes import comparable
 from hwfit.decide.limits import LIMITS, Bound, check, tightest
 from hwfit.decide.objectives import Objective
+from hwfit.decide.prices import DevicePrice
 
 # Digits of a stated limit. It is rounded to the side on which what is said of it holds.
 DIGITS = 4
@@ -31,6 +34,7 @@ class Change:
     at : where the answer changes
     direction : `looser`, `tighter`, `cheaper`, `dearer` or `lower`
     then : the row that would win; None where none would, or where only this one drops out
+    at_low, at_high : of a price, the ends of what `at` may be; None where no doubt is known
     """
 
     kind: str
@@ -41,6 +45,8 @@ class Change:
     unit: str
     then: Candidate | None
     text: str
+    at_low: float | None = None
+    at_high: float | None = None
 
 
 def changes(
@@ -48,11 +54,13 @@ def changes(
     chosen: Candidate | None,
     objective: Objective,
     limits: Mapping[str, Bound],
+    prices: Sequence[DevicePrice] = (),
 ) -> list[Change]:
     """Of each limit that is a number, of prices where they count, and of the chosen row's quality; the
     candidates have their findings.
     """
     rivals = [c for c in candidates if c.is_measured and not objective.missing(c)]
+    rivals = comparable(rivals, objective, chosen)
     standing = {id(c): {f.limit for f in c.findings if f.verdict != "met"} for c in rivals}
     numbers = {name: bound for name, bound in limits.items() if not isinstance(bound, str)}
     found: list[Change | None] = []
@@ -60,9 +68,9 @@ def changes(
         found.append(looser(name, bound, rivals, standing, chosen, objective))
         if chosen and not standing[id(chosen)]:
             found.append(tighter(name, bound, rivals, standing, chosen, objective))
+    fitting = chosen if chosen and not standing[id(chosen)] else None
+    found += [price_change(price, fitting) for price in prices]
     if chosen:
-        allowed = confirmed_of([c for c in rivals if not standing[id(c)]])
-        found += prices(allowed, chosen, objective)
         found += [quality(name, bound, chosen) for name, bound in numbers.items() if name in QUALITY]
     return [change for change in found if change]
 
@@ -84,7 +92,7 @@ def looser(
         return None
     limit = LIMITS[name]
     at, rival = min(needed, key=lambda pair: -pair[0] if limit.is_minimum else pair[0])
-    at = outward(at, name)
+    at, unit = outward(at, name), limit.unit_of(rival)
     gain = ""
     if chosen:
         gain = f": {objective.comparison(rival, chosen)} than {chosen.name}"
@@ -96,9 +104,9 @@ def looser(
         bound,
         at,
         "looser",
-        limit.unit,
+        unit,
         rival,
-        f"With {name} at {at:g}{limit.unit} instead of {bound:g}{limit.unit}, {rival.name} would "
+        f"With {name} at {at:g}{unit} instead of {bound:g}{unit}, {rival.name} would "
         f"{'win' if chosen else 'fit'}{gain}.",
     )
 
@@ -116,7 +124,7 @@ def tighter(
     if mine is None:
         return None
     limit = LIMITS[name]
-    at = outward(mine, name)
+    at, unit = outward(mine, name), limit.unit_of(chosen)
     sign = -1 if limit.is_minimum else 1
     stricter = [
         c
@@ -131,42 +139,40 @@ def tighter(
         bound,
         at,
         "tighter",
-        limit.unit,
+        unit,
         then,
-        f"The answer holds for {name} {'up' if limit.is_minimum else 'down'} to {at:g}{limit.unit}; "
+        f"The answer holds for {name} {'up' if limit.is_minimum else 'down'} to {at:g}{unit}; "
         f"beyond it {what}.",
     )
 
 
-def confirmed_of(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """Those with fresh rounds, where some have them: a first look is no match for these."""
-    return [c for c in candidates if c.row.confirmed] or candidates
+def price_change(price: DevicePrice, chosen: Candidate | None) -> Change | None:
+    """At which price of a device the answer would be another one; None where no price of it changes it."""
+    at, now, device = price.wins_below, price.winner.line.get("price_per_hour"), price.device
+    is_ours = chosen is not None and chosen.row.cell.device == device
+    if not 0 < at < math.inf or (now is not None and (at <= now if is_ours else at >= now)):
+        return None
+    currency = currency_of([price.winner, price.rival, chosen])
+    told = f"(now {money(now, currency)}/h)" if now is not None else "(it has no price)"
+    at_price = f"{money(at, currency, down=True)}/h"
+    if is_ours:
+        then = price.rival
+        text = f"{device} wins while it costs less than {at_price} {told}; beyond it "
+        text += f"{then.name} would win" if then else "nothing that was measured would be proven to fit"
+    else:
+        then = price.winner
+        text = f"{device} would {'win' if chosen else 'fit'} below {at_price} {told}, with {then.name}"
+    if then and chosen and chosen.row.confirmed and not then.row.confirmed:
+        text += ", by its first look"
+    unit = f"{SYMBOLS.get(currency, currency)}/h"
+    direction = "dearer" if is_ours else "cheaper"
+    return Change("price", device, now, at, direction, unit, then, f"{text}.", price.low, price.high)
 
 
-def prices(allowed: Sequence[Candidate], chosen: Candidate, objective: Objective) -> list[Change]:
-    """At which price of a device the answer would be another one, where cost is sought."""
-    weight = dict(objective.weights).get("cost", 0.0)
-    best: dict[str, Candidate] = {}
-    for candidate in sorted(allowed, key=objective.score):
-        best[candidate.row.cell.device] = candidate
-    ours = chosen.row.cell.device
-    others = [(c, c.price) for device, c in best.items() if device != ours and c.price]
-    if not weight or not others or not chosen.price:
-        return []
-    found = []
-    for rival, price in others:
-        at = price * math.exp((objective.score(rival) - objective.score(chosen)) / weight)
-        device = rival.row.cell.device
-        text = f"{device} would win below ${at:.4g}/h (now ${price:g}/h), with {rival.name}."
-        if at < price:
-            found.append(Change("price", device, price, at, "cheaper", "$/h", rival, text))
-    rival, _ = max(others, key=lambda pair: objective.score(pair[0]))
-    at = chosen.price * math.exp((objective.score(chosen) - objective.score(rival)) / weight)
-    if at > chosen.price:
-        now = f"(now ${chosen.price:g}/h)"
-        text = f"{ours} wins while it costs less than ${at:.4g}/h {now}; then {rival.name}."
-        found.append(Change("price", ours, chosen.price, at, "dearer", "$/h", rival, text))
-    return found
+def currency_of(candidates: Sequence[Candidate | None]) -> str:
+    """That of the first that has one."""
+    told = (c.line.get("currency") for c in candidates if c)
+    return next((currency for currency in told if currency), DOLLARS)
 
 
 def quality(name: str, bound: float, chosen: Candidate) -> Change | None:

@@ -8,6 +8,7 @@ combination that fits is out, and so is one whose memory the models together exc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from hwfit.decide.candidate import Candidate
 from hwfit.decide.choice import TIE_SHARE, Decision, decide_among
+from hwfit.decide.energy_scopes import REMEDY, scope_of, width
 from hwfit.decide.limits import Bound
 from hwfit.decide.objectives import Objective, worlds_of
 
@@ -70,6 +72,7 @@ def decide_shared(
             others.append((device, why))
         else:
             fitting[device] = answers
+    others += apart_by_scope(fitting)
     listed = ", ".join(models)
     if not fitting:
         said = "; ".join(f"{device}: {why}" for device, why in others)
@@ -115,6 +118,29 @@ def decide_shared(
     )
 
 
+def apart_by_scope(fitting: dict[str, dict[Question, Decision]]) -> list[tuple[str, str]]:
+    """Take out the devices whose energy, where it is sought, is of other scopes than that of most; returns
+    them with the reason.
+    """
+    scopes = {
+        device: tuple(
+            scope_of(answer.chosen.line)
+            for answer in answers.values()
+            if answer.chosen and answer.objective.seeks("energy")
+        )
+        for device, answers in fitting.items()
+    }
+    counts = Counter(scopes.values())
+    most = max(counts, key=lambda each: (counts[each], [width(scope) for scope in each]), default=())
+    apart = [device for device, each in scopes.items() if each != most]
+    for device in apart:
+        del fitting[device]
+    return [
+        (device, f"its energy is of the {', '.join(dict.fromkeys(scopes[device]))}: {REMEDY}")
+        for device in apart
+    ]
+
+
 def answers_on(
     device: str, questions: Mapping[Question, Sequence[Candidate]], wishes: Wishes
 ) -> tuple[dict[Question, Decision], str]:
@@ -134,7 +160,12 @@ def answers_on(
 def copied(candidate: Candidate) -> Candidate:
     """A candidate whose verdict may be changed without harm."""
     return Candidate(
-        candidate.row, candidate.line, candidate.passes, candidate.price, baseline=candidate.baseline
+        candidate.row,
+        candidate.line,
+        candidate.passes,
+        candidate.price,
+        baseline=candidate.baseline,
+        fixed_per_hour=candidate.fixed_per_hour,
     )
 
 
@@ -171,5 +202,5 @@ def worlds_of_devices(fitting: Mapping[str, Mapping[Question, Decision]]) -> np.
 
 
 def price_of(answers: Mapping[Question, Decision]) -> float | None:
-    """The device's price, US dollars an hour; None where it is not known."""
+    """The device's price an hour; None where it is not known."""
     return next((answer.chosen.price for answer in answers.values() if answer.chosen), None)

@@ -1,10 +1,10 @@
 """The hardware-selection report: one HTML file that answers, says how surely, and shows why not the others.
 
 `inputs.py` reads what a run left behind, `table.py` prepares the rows, `verdicts.py`, `sets.py`,
-`effects.py` with `reasons.py` and `papers.py`, `findings.py`, `splits.py`, `bounds.py` and `provenance.py`
-put them into words, `charts.py` describes the charts, `page.py` puts all of it into one file that needs no
-network. What a reader sees is text in
-`text/<language>.yaml`, `report.html`, `report.css` and `report.js`; nothing of it is in Python.
+`effects.py` with `reasons.py` and `papers.py`, `energy.py`, `training.py`, `findings.py`, `prices.py`,
+`splits.py`, `bounds.py` and `provenance.py` put them into words, `charts.py` and `training_chart.py` describe
+the charts, `page.py` puts all of it into one file that needs no network. What a reader sees is text in
+`text/<language>.yaml`, in the page's .html, .css and .js files; nothing of it is in Python.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import pandas as pd
 
 from hwfit.records import write_bytes
 from hwfit.report.answers import readable
+from hwfit.report.energy import Absences
 from hwfit.report.language import LANGUAGES, Language
 from hwfit.report.page import Surroundings, render
 from hwfit.report.papers import Artifacts
+from hwfit.report.prices import currency_of
 from hwfit.report.provenance import Contexts
 from hwfit.report.table import prepare
+from hwfit.report.training import Training
 
 __all__ = ["LANGUAGES", "write_report"]
 
@@ -37,8 +40,10 @@ def write_report(
     environments: Mapping[str, Any] | None = None,
     contexts: Contexts | None = None,
     artifacts: Artifacts | None = None,
+    absences: Absences | None = None,
     downloads: Sequence[str] = (),
     problems: Sequence[str] = (),
+    training: Training | None = None,
 ) -> None:
     """Write the report, atomically. The same input gives the same bytes.
 
@@ -53,17 +58,27 @@ def write_report(
     environments : what is known of each environment that a runtime ran in, by its name
     contexts : the conditions that the rows were measured under, see `provenance.count_facts`
     artifacts : what the steps of an artifact say of themselves, by the path of the cell that used it
+    absences : of each device the power meters that cannot be read, with the reason of each
     downloads : names of files that lie beside the report
     problems : what could not be read of the files that the rest comes from
+    training : the configurations of training with their curves, where the study trains
 
     Raises
     ------
     ValueError : the language is not one of `LANGUAGES`
     """
-    words = Language(language)
     answers = readable(recommendation)
     rows = prepare(table, answers)
+    words = Language(language, currency_of(rows))
     around = Surroundings(
-        inventories, plan, environments or {}, contexts or {}, artifacts or {}, downloads, problems
+        inventories,
+        plan,
+        environments or {},
+        contexts or {},
+        artifacts or {},
+        absences or {},
+        downloads,
+        problems,
+        training,
     )
     write_bytes(path, render(rows, answers, around, words).encode())

@@ -8,7 +8,17 @@ from typing import Any
 from hwfit.report.numbers import number
 
 MAPPINGS = ("chosen", "runner_up", "launch", "constraints", "weights", "then")
-LISTS_OF_MAPPINGS = ("models", "tied", "nearest_misses", "limits", "sensitivity", "sets", "choices", "others")
+LISTS_OF_MAPPINGS = (
+    "models",
+    "tied",
+    "nearest_misses",
+    "limits",
+    "sensitivity",
+    "prices",
+    "sets",
+    "choices",
+    "others",
+)
 
 
 def readable(recommendation: Any, is_set: bool = False) -> dict[str, Any]:
@@ -36,7 +46,11 @@ def readable(recommendation: Any, is_set: bool = False) -> dict[str, Any]:
 def limits_of(asked: Mapping[str, Any]) -> dict[str, float]:
     """The limits that are numbers: one that is relative to another row is no place on an axis."""
     limits = {name: number(value) for name, value in (asked.get("constraints") or {}).items()}
-    return {name: value for name, value in limits.items() if value is not None}
+    known = {name: value for name, value in limits.items() if value is not None}
+    # The same limit under the name that it has where the currency is dollars.
+    if "max_cost_usd_per_million" in known:
+        known.setdefault("max_cost_per_million", known["max_cost_usd_per_million"])
+    return known
 
 
 def question_of(entry: Mapping[str, Any]) -> tuple[str, str]:

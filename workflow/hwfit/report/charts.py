@@ -14,6 +14,7 @@ import altair as alt
 import pandas as pd
 
 from hwfit.report import numbers
+from hwfit.report.energy import energy_scopes, figure_of
 from hwfit.report.language import Language
 from hwfit.report.table import BASELINE, values_of
 
@@ -37,6 +38,30 @@ ROWS, ONE_ROW = alt.NamedData("rows"), alt.InlineData([{}])
 # The corners of the devices' roofs, which the browser finds for the rows it shows.
 ROOFS = alt.NamedData("roofs")
 TIP = alt.ExprRef("datum.tip")
+# Put into the finished specification: altair would copy a whole chart for each property that it is given.
+LOOKS: dict[str, Any] = {
+    "autosize": alt.AutoSizeParams(type="fit-x", contains="padding").to_dict(),
+    "config": alt.Config(
+        font=FONT,
+        background="transparent",
+        aria=False,
+        padding=4,
+        view=alt.ViewConfig(continuousHeight=300, continuousWidth=300, stroke=None),
+        axis=alt.AxisConfig(
+            domain=False,
+            ticks=False,
+            gridColor="var(--line)",
+            labelColor="var(--muted)",
+            labelFontSize=12,
+            labelPadding=6,
+            labelOverlap=True,
+            titleColor="var(--muted)",
+            titleFontSize=12,
+            titleFontWeight="normal",
+            titlePadding=10,
+        ),
+    ).to_dict(),
+}
 # A chart, and for the ticks of each of its axes the columns that `report.js` makes them from.
 Drawn = tuple[alt.LayerChart, dict[str, Any]]
 Grown = tuple[alt.LayerChart, dict[str, Any], int]
@@ -66,10 +91,14 @@ def build(rows: pd.DataFrame, words: Language) -> dict[str, dict[str, Any]]:
         "accuracy": draw.quality("accuracy"),
         "fidelity": draw.quality("fidelity"),
         "roofline": draw.roofline(),
-        "energy": draw.price(
-            "throughput_samples_per_s", "energy_j_per_sample", "limit_max_energy_j_per_sample"
-        ),
-        "cost": draw.price("latency_p50_ms", "cost_usd_per_million", "limit_max_cost_usd_per_million"),
+        # A chart a scope, since nothing of one is to be set against another.
+        **{
+            figure_of(scope): draw.price(
+                "throughput_samples_per_s", "energy_j_per_sample", "limit_max_energy_j_per_sample"
+            )
+            for scope in energy_scopes(rows)
+        },
+        "cost": draw.price("latency_p50_ms", "cost_per_million", "limit_max_cost_per_million"),
     }
     return {name: specification(*drawn) for name, drawn in charts.items()}
 
@@ -78,29 +107,14 @@ def specification(
     chart: alt.LayerChart, ticks: Mapping[str, Any], row_height: int | None = None
 ) -> dict[str, Any]:
     """A chart's specification with the looks all of them share, and what the browser sizes it by."""
-    styled = (
-        chart.add_params(*(alt.param(name=name, value=[]) for name in ticks))
-        .properties(
-            autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-            usermeta={"ticks": ticks, "row_height": row_height},
-        )
-        .configure(font=FONT, background="transparent", aria=False, padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
-            domain=False,
-            ticks=False,
-            gridColor="var(--line)",
-            labelColor="var(--muted)",
-            labelFontSize=12,
-            labelPadding=6,
-            labelOverlap=True,
-            titleColor="var(--muted)",
-            titleFontSize=12,
-            titleFontWeight="normal",
-            titlePadding=10,
-        )
+    return (
+        chart.to_dict()
+        | LOOKS
+        | {
+            "params": [{"name": name, "value": []} for name in ticks],
+            "usermeta": {"ticks": ticks, "row_height": row_height},
+        }
     )
-    return styled.to_dict()
 
 
 class Drawing:

@@ -13,6 +13,7 @@ from hwfit.records import STATUSES, TRUST_BREAKING_FLAGS
 from hwfit.report import numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
+from hwfit.report.peaks import peak_table
 from hwfit.report.table import values_of
 
 REASONS_SHOWN = 12
@@ -111,9 +112,10 @@ def environment(inventories: Mapping[str, Mapping[str, Any]], words: Language) -
         ]
         if number(inventory.get("memory_mb")) is not None:
             facts.append((words("environment.memory"), f"{numbers.count(inventory['memory_mb'])} MB"))
-        for peak, value in (inventory.get("peaks") or {}).items():
-            label = words.find("environment.peaks", peak) or peak
-            facts.append((label, numbers.figure(value)))
+        if number(inventory.get("last_cache_mb")) is not None:
+            facts.append(
+                (words("environment.last_cache"), f"{numbers.figure(inventory['last_cache_mb'])} MB")
+            )
         sensors = [str(sensor) for sensor in inventory.get("sensors") or []]
         facts.append((words("environment.sensors"), ", ".join(sensors) or words("environment.no_sensors")))
         runtimes = [
@@ -126,6 +128,7 @@ def environment(inventories: Mapping[str, Mapping[str, Any]], words: Language) -
                 "available": inventory.get("status", "ok") == "ok",
                 "reason": inventory.get("reason") or "",
                 "facts": facts,
+                "peaks": peak_table(inventory, words),
                 "runtimes": runtimes,
                 "cpu_flags": " ".join(str(flag) for flag in inventory.get("cpu_flags") or []),
             }
@@ -142,30 +145,6 @@ def runtime_state(found: Any, words: Language) -> str:
         return str(found.get("runtime_version") or "")
     label = words.find("statuses", status) or status
     return f"{label}: {found['reason']}" if found.get("reason") else str(label)
-
-
-def energy_note(
-    rows: pd.DataFrame, inventories: Mapping[str, Mapping[str, Any]], words: Language
-) -> str | None:
-    """One line where nothing measured energy: why, and how to have it."""
-    if rows["energy_j_per_sample"].notna().any():
-        return None
-    found = any(inventory.get("sensors") for inventory in inventories.values())
-    return words("energy.unused" if found else "energy.no_sensor")
-
-
-def prices(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) -> str:
-    """What an hour of each device costs that rows have a cost on; nothing where none has."""
-    costly = rows[rows["cost_usd_per_million"].notna()]
-    told = plan.get("devices")
-    devices = told if isinstance(told, Mapping) else {}
-    known = []
-    for device in values_of(costly, "device"):
-        entry = devices.get(device)
-        price = number(entry.get("price_per_hour")) if isinstance(entry, Mapping) else None
-        if price is not None:
-            known.append(words("prices.device", device=device, price=numbers.exact(price)))
-    return words("prices.all", prices=words.listing(known)) if known else ""
 
 
 def config_text(plan: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from hwfit.costs import with_currency
 from hwfit.report import numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import number
@@ -85,4 +86,6 @@ def limit_value(name: str, value: Any, words: Language) -> Markup:
         of = RELATIVE.fullmatch(str(value).strip())
         return words("limit_is.share", share=of[1], of=of[2]) if of else Markup("{}").format(value)
     shown = numbers.exact(100 * float(value) if name in SHARES else value)
+    if name == "max_cost_per_million":
+        shown = with_currency(shown, words.currency)
     return words(f"limits.{name}", value=shown) if words.find("limits", name) else Markup("{}").format(shown)

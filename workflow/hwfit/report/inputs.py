@@ -14,11 +14,20 @@ from hwfit.collect import read_inventories
 from hwfit.config import Study
 from hwfit.matrix import Plan, environment_file
 from hwfit.records import COLUMNS, SCHEMA_VERSION, RecordError, read_json, read_profile
+from hwfit.report.energy import Absences
 from hwfit.report.provenance import Contexts, count_facts
+from hwfit.report.training import Training
+from hwfit.training_collect import typical_curves
+from hwfit.training_table import read_run_table
 
 
 def read_inputs(
-    plan_file: Path, table_file: Path, recommendation_file: Path, directory: Path | str = "."
+    plan_file: Path,
+    table_file: Path,
+    recommendation_file: Path,
+    directory: Path | str = ".",
+    training_file: Path | None = None,
+    configurations_file: Path | None = None,
 ) -> dict[str, Any]:
     """The arguments of `write_report` that come from files; `problems` tells what could not be read."""
     directory = Path(directory)
@@ -40,6 +49,8 @@ def read_inputs(
             if plan:
                 said = str(error).partition("\n")[0]
                 problems.append(f"{plan_file}: no {name}: {type(error).__name__}: {said}")
+    if training_file and configurations_file:
+        found["training"] = read_training(training_file, configurations_file, directory, problems)
     return found | {"problems": problems}
 
 
@@ -125,6 +136,35 @@ def read_artifacts(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     return artifacts
 
 
+def read_absences(plan: Mapping[str, Any], directory: Path) -> Absences:
+    """Which power meters cannot be read, and why, by one record of each device."""
+    found: dict[str, tuple[str, ...]] = {}
+    for each in profiles_of(plan, directory):
+        if each.cell.device in found:
+            continue
+        try:
+            profile = read_profile(each.path)
+        except RecordError:
+            continue
+        told = profile.details.get("energy")
+        if profile.status == "ok" and isinstance(told, Mapping):
+            absences = told.get("absences") or []
+            found[each.cell.device] = tuple(f"{absent['source']}: {absent['reason']}" for absent in absences)
+    return found
+
+
+def read_training(
+    runs_file: Path, configurations_file: Path, directory: Path, problems: list[str]
+) -> Training | None:
+    """The configurations of training, each with the curve of one of its runs."""
+    try:
+        runs, configurations = read_run_table(runs_file), read_run_table(configurations_file)
+    except (OSError, ValueError) as error:
+        problems.append(f"training: {error}")
+        return None
+    return Training(configurations, {each.path: each.points for each in typical_curves(runs, directory)})
+
+
 # What is found by the plan; each may fail without the others.
 PLANNED: dict[str, Callable[[Mapping[str, Any], Path], Mapping[str, Any]]] = {
     "plan": read_plan,
@@ -132,4 +172,5 @@ PLANNED: dict[str, Callable[[Mapping[str, Any], Path], Mapping[str, Any]]] = {
     "environments": read_environments,
     "contexts": read_contexts,
     "artifacts": read_artifacts,
+    "absences": read_absences,
 }

@@ -8,19 +8,22 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
+from hwfit.costs import DOLLARS, SYMBOLS
+
 LANGUAGES = ("en", "zh")
 
 
 class Language:
     """A language's text, by dotted key: `words("verdict.chosen")`.
 
-    The text itself may hold HTML; every value that is put into it is escaped.
+    The text itself may hold HTML; every value that is put into it is escaped. `{currency}` is that of the
+    study, which has one.
     """
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, currency: str = DOLLARS) -> None:
         if code not in LANGUAGES:
             raise ValueError(f"language is {code!r}, allowed: {', '.join(LANGUAGES)}")
-        self.code = code
+        self.code, self.currency = code, currency
         source = files("hwfit.report") / "text" / f"{code}.yaml"
         self.text: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
 
@@ -29,7 +32,7 @@ class Language:
         text = self.section(key)
         if isinstance(text, dict):
             text = text["one"] if values.get("count") in (1, "1") else text["other"]
-        return Markup(text).format(**values)
+        return Markup(text).format(**{"currency": SYMBOLS.get(self.currency, self.currency)} | values)
 
     def section(self, key: str) -> Any:
         """What lies at a key: a text, or a mapping of texts. Raises KeyError."""

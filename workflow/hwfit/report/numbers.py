@@ -25,8 +25,13 @@ TEXT_COLUMNS = (
     "reason",
     "flags",
     "operator_formats",
+    "number_format",
+    "bound",
     "verdict",
     "energy_source",
+    "energy_scope",
+    "price_source",
+    "currency",
 )
 SHARE_COLUMNS = ("utilization", "accuracy", "fidelity", "perplexity_increase")
 COUNT_COLUMNS = ("batch_size", "rounds", "samples", "parameters", "nonzero_parameters")

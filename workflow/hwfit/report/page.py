@@ -18,16 +18,19 @@ import vl_convert
 from markupsafe import Markup
 
 from hwfit.records import COLUMNS
-from hwfit.report import charts, effects, findings, numbers, provenance, roofline
+from hwfit.report import charts, effects, energy, findings, numbers, prices, provenance, roofline
 from hwfit.report.answers import limits_for
 from hwfit.report.bounds import roofline_sentences
 from hwfit.report.goals import goal
 from hwfit.report.language import Language
+from hwfit.report.memory import memory_section
 from hwfit.report.numbers import number
 from hwfit.report.papers import Artifacts, paper_lines
 from hwfit.report.sets import set_cards
 from hwfit.report.splits import split_effects
 from hwfit.report.table import DERIVED, as_json, script_json, values_of
+from hwfit.report.training import Training, curve_data, section
+from hwfit.report.training_chart import training_chart
 from hwfit.report.verdicts import cards
 
 # The Vega-Lite that altair writes, as vl-convert names it: 6.4.
@@ -59,9 +62,15 @@ OCCASIONAL_COLUMNS = (
     "decode_tokens_per_s",
     "kv_cache_mb",
     "perplexity",
+    "bound",
+    "utilization",
     "break_even_calls",
     "energy_j_per_sample",
-    "cost_usd_per_million",
+    "energy_net_j_per_sample",
+    "energy_j_per_token",
+    "energy_scope",
+    "cost_per_million",
+    "cost_per_million_tokens",
 )
 # Beside the report; the rest of `downloads` is named without a note.
 MEASUREMENTS = "measurements.zip"
@@ -77,16 +86,25 @@ class Surroundings:
     environments: Mapping[str, Any]
     contexts: provenance.Contexts
     artifacts: Artifacts
+    absences: energy.Absences
     downloads: Sequence[str]
     problems: Sequence[str]
+    training: Training | None = None
 
 
 def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundings, words: Language) -> str:
     """The report's HTML. `rows` come from `table.prepare`, the recommendation from `answers.readable`."""
     scripts = [vega_script(), table_script(), package_file("report.js")]
+    trained = section(around.training, recommendation, words) if around.training else None
+    if trained:
+        scripts.append(package_file("training.js"))
     template = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    ).from_string(package_file("report.html"))
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(package_file),
+    ).get_template("report.html")
     return template.render(
         words=words,
         policy=content_security_policy(scripts),
@@ -111,15 +129,20 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
             if column != "scenario" or rows["scenario"].nunique() > 1
         },
         coverage=findings.coverage(rows, words) if len(rows) else None,
+        memory=memory_section(rows, words) if len(rows) else None,
         validity=findings.validity(rows, words),
         devices=findings.environment(around.inventories, words),
-        energy_note=findings.energy_note(rows, around.inventories, words),
-        prices=findings.prices(rows, around.plan, words),
+        energy_notes=energy.notes(rows, around.absences, is_energy_wanted(around.plan), words),
+        energy_figures=energy.figures(rows, words),
+        energy_meters=energy.meters(rows, words),
+        prices=prices.prices_made(rows, around.plan, words),
         downloads=[(name, words.find("downloads.files", name) or "") for name in around.downloads],
         software=provenance.software(),
         environments=provenance.environments(around.environments),
         differences=provenance.differences(around.contexts, words),
         config=findings.config_text(around.plan),
+        training=trained,
+        has_rows=len(rows) > 0,
     )
 
 
@@ -128,7 +151,9 @@ def page_data(
 ) -> dict[str, Any]:
     """What `report.js` reads."""
     roofs = roofline.roofs(around.inventories)
-    occasional = (column for column in OCCASIONAL_COLUMNS if rows[column].notna().any())
+    occasional = (
+        column for column in OCCASIONAL_COLUMNS if (rows[column].notna() & (rows[column] != "")).any()
+    )
     shown = (*DEFAULT_COLUMNS, *occasional, *LAST_COLUMNS)
     if rows["scenario"].nunique() == 1:
         shown = tuple(column for column in shown if column != "scenario")
@@ -159,9 +184,11 @@ def page_data(
         "effects": effects.optimization_effects(rows, around.plan, around.inventories, words),
         "effect_columns": effects.table_columns(rows, words),
         "papers": paper_lines(rows, around.artifacts, words),
-        "bounds": roofline_sentences(rows, roofs, around.plan, words),
+        "bounds": roofline_sentences(rows, roofs, words),
         "splits": split_effects(rows, around.plan, words),
+        "training": training_data(around.training, words) if around.training else None,
         "archive": MEASUREMENTS if MEASUREMENTS in around.downloads else None,
+        "energy_figures": {energy.figure_of(scope): scope for scope in energy.energy_scopes(rows)},
         "words": words.section("browser")
         | {
             "statuses": words.section("statuses"),
@@ -169,6 +196,19 @@ def page_data(
         },
         "table_words": words.section("table.words"),
     }
+
+
+def is_energy_wanted(plan: Mapping[str, Any]) -> bool:
+    """Whether the config asks for energy, as it does where it says nothing."""
+    config = plan.get("config")
+    measurement = config.get("measurement") if isinstance(config, Mapping) else None
+    return not isinstance(measurement, Mapping) or measurement.get("energy_seconds") != 0
+
+
+def training_data(training: Training, words: Language) -> dict[str, Any]:
+    """What `training.js` reads."""
+    optimizers = values_of(training.configurations, "optimizer")
+    return {"panels": curve_data(training), "chart": training_chart(optimizers, words)}
 
 
 def limits(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -113,8 +113,8 @@ const needs = {
   accuracy: "accuracy",
   fidelity: "fidelity",
   roofline: "intensity",
-  energy: "energy_j_per_sample",
-  cost: "cost_usd_per_million",
+  ...Object.fromEntries(Object.keys(page.energy_figures).map((name) => [name, "energy_j_per_sample"])),
+  cost: "cost_per_million",
 };
 const roofed = new Set(page.roofs.map((roof) => roof.device));
 
@@ -180,12 +180,19 @@ function draw() {
   drawing = drawing.then(() => drawAll(turn));
 }
 
+// The rows that a chart can show: those under a roof, or metered in its scope.
+function rowsOf(name, rows) {
+  if (name === "roofline") return rows.filter((row) => roofed.has(row.device) && row.intensity !== null);
+  const scope = page.energy_figures[name];
+  return scope === undefined ? rows : rows.filter((row) => row.energy_scope === scope);
+}
+
 async function drawAll(turn) {
   const question = questionSelect.value;
   const rows = visibleRows();
   document.getElementById("nothing-matches").hidden = rows.length > 0;
   for (const name of Object.keys(page.charts)) {
-    const own = name === "roofline" ? rows.filter((row) => roofed.has(row.device) && row.intensity !== null) : rows;
+    const own = rowsOf(name, rows);
     const speaks = own.some((row) => !needs[name] || row[needs[name]] !== null);
     document.getElementById(`figure-${name}`).hidden = !speaks;
     if (!speaks) continue;
@@ -239,10 +246,10 @@ function tellBounds() {
 
 function tellEnergySources() {
   const rows = visibleRows().filter((row) => row.energy_j_per_sample !== null && row.energy_source);
-  const sources = [...new Set(rows.map((row) => row.energy_source))];
+  const sources = [...new Set(rows.map((row) => (row.energy_scope ? `${row.energy_source} (${row.energy_scope})` : row.energy_source)))];
   const told = sources.length ? words.energy_sources.replace("{sources}", () => sources.join(words.separator)) : "";
-  const scopes = sources.length > 1 ? ` ${words.energy_scopes}` : "";
-  document.getElementById("energy-sources").textContent = told + scopes;
+  const isMixed = new Set(rows.map((row) => row.energy_scope)).size > 1;
+  document.getElementById("energy-sources").textContent = told + (isMixed ? ` ${words.energy_scopes}` : "");
 }
 
 function tellEffects() {

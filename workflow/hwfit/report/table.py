@@ -59,7 +59,7 @@ HIGHER_IS_BETTER = {"throughput": "throughput_samples_per_s"}
 LOWER_IS_BETTER = {
     "latency": "latency_p50_ms",
     "energy": "energy_j_per_sample",
-    "cost": "cost_usd_per_million",
+    "cost": "cost_per_million",
 }
 
 
@@ -108,7 +108,8 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
         for values, name in ((p50, ""), (low, "ci_high_"), (high, "ci_low_"))
     )
     key = ["model", "device", "runtime", "scenario", "batch_size"]
-    compared = {name: rows[column] for name, column in RATIOS.items()} | {"source": rows["energy_source"]}
+    compared = {name: rows[column] for name, column in RATIOS.items()}
+    compared["source"] = rows["energy_source"] + " " + rows["energy_scope"]
     starts = rows["load_s"] + rows["first_call_ms"] / 1e3
     measured = rows[key].assign(pace=pace, low=low, high=high, start=starts, **compared)
     is_baseline = derived["drawn"] & (rows["optimization"] == BASELINE)
@@ -134,8 +135,8 @@ def derive(rows: pd.DataFrame, recommendation: Mapping[str, Any]) -> pd.DataFram
     )
     derived["quality_limit"] = (100 * drop_limit).where(has_accuracy, 100 * (1 - fidelity_limit))
     derived["accuracy_limit"] = rows["accuracy"] + rows["accuracy_drop"] - drop_limit
-    derived["intensity"] = roofline.intensity(rows).where(derived["drawn"])
-    derived["achieved_gflops"] = roofline.achieved_gflops(rows).where(derived["intensity"].notna())
+    places = roofline.places(rows).where(derived["drawn"])
+    derived[["intensity", "achieved_gflops"]] = places
     derived["standing"] = standing(rows, recommendation)
     derived["effect"] = effect_kind(derived)
     return derived[list(DERIVED)]

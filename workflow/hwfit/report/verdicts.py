@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from hwfit.costs import money
 from hwfit.report import numbers
 from hwfit.report.answers import limits_for
 from hwfit.report.goals import SHARES, asked_of, goal, limit, limit_value, objectives_of
 from hwfit.report.language import Language
 from hwfit.report.numbers import MISSING, number
+from hwfit.report.prices import hourly, price_table
 from hwfit.report.table import HIGHER_IS_BETTER, LOWER_IS_BETTER
 
 
@@ -49,6 +51,7 @@ class Card:
     others_title: str = ""
     evidence: list[Mapping[str, str]] = field(default_factory=list)
     launch: Mapping[str, str] | None = None
+    prices: list[dict[str, Markup]] = field(default_factory=list)
 
 
 def cards(recommendation: dict[str, Any], rows: pd.DataFrame, words: Language) -> list[Card]:
@@ -110,6 +113,7 @@ def card(
         others_title=title,
         evidence=entry.get("limits") or [] if verdict != "none" else [],
         launch=entry.get("launch") if verdict != "none" else None,
+        prices=price_table(entry, words),
     )
 
 
@@ -182,13 +186,11 @@ def key_figures(
     note = "" if size is None else words("figures.weights", size=numbers.figure(size))
     figures.append(make("memory", numbers.figure(row.get("peak_memory_mb")), note))
     if number(row.get("energy_j_per_sample")) is not None:
-        figures.append(
-            make(
-                "energy", numbers.figure(row["energy_j_per_sample"]), text(row.get("energy_source")), "energy"
-            )
-        )
-    if number(row.get("cost_usd_per_million")) is not None:
-        figures.append(make("cost", numbers.figure(row["cost_usd_per_million"]), "", "cost"))
+        metered = ", ".join(filter(None, (text(row.get(f"energy_{name}")) for name in ("scope", "source"))))
+        figures.append(make("energy", numbers.figure(row["energy_j_per_sample"]), metered, "energy"))
+    if number(row.get("cost_per_million")) is not None:
+        note = hourly(row.get("price_per_hour"), words)
+        figures.append(make("cost", numbers.figure(row["cost_per_million"]), note, "cost"))
     return sorted(figures, key=lambda each: not each.is_objective)
 
 
@@ -244,17 +246,18 @@ def change(entry: Mapping[str, Any], objective: str, words: Language) -> Markup:
     """
     kind, direction, name = (str(entry.get(key)) for key in ("kind", "direction", "name"))
     at, now = number(entry.get("at")), number(entry.get("current"))
-    if at is None or now is None:
-        return as_written(entry.get("text") or "")
     then = entry.get("then")
     row = line(then, objective, words) if then else words("change.none")
+    if at is not None and kind == "price" and direction in ("cheaper", "dearer"):
+        price, key = money(at, words.currency, down=True), direction if now is not None else "unpriced"
+        old = "" if now is None else money(now, words.currency)
+        return words(f"change.{key}", device=name, price=price, old=old, row=row)
+    if at is None or now is None:
+        return as_written(entry.get("text") or "")
     if kind == "limit" and direction in ("looser", "tighter"):
         key = "tighter_least" if direction == "tighter" and name.startswith("min_") else direction
         old = limit_value(name, now, words)
         return words(f"change.{key}", limit=limit(name, at, words), old=old, row=row)
-    if kind == "price" and direction in ("cheaper", "dearer"):
-        price = numbers.exact(float(f"{at:.4g}"))
-        return words(f"change.{direction}", device=name, price=price, old=numbers.exact(now), row=row)
     if kind == "quality" and name in SHARES:
         room = numbers.exact(float(f"{100 * abs(at - now):.3g}"))
         return words(f"change.{name}", room=room, limit=limit(name, at, words))

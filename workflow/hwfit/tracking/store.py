@@ -143,6 +143,15 @@ def sweep_query(sweep: str, project: str) -> str:
     return f"tags.`hwfit.sweep` = {quoted(sweep)} and tags.`hwfit.project` = {quoted(project)}"
 
 
+def sweep_run(store: Store, sweep: str, project: str) -> str:
+    """The id of the parent run of a sweep, new where there is none."""
+    found = store.client.search_runs([store.experiment_id], sweep_query(sweep, project), max_results=1)
+    if found:
+        return found[0].info.run_id
+    tags = {"hwfit.kind": "sweep", "hwfit.sweep": sweep, "hwfit.project": project}
+    return store.client.create_run(store.experiment_id, run_name=sweep, tags=tags).info.run_id
+
+
 def project_id(path: Path) -> str:
     """The name of this project in shared stores, made up once and kept in a file that moves with it."""
     try:

@@ -15,7 +15,7 @@ from hwfit.config_errors import mask_credentials
 from hwfit.matrix import inventory_file
 from hwfit.records import DEFAULT_SCENARIO, METRICS, Cell, fingerprint
 from hwfit.tracking.inputs import Inputs
-from hwfit.tracking.store import Store, one_message, quoted, sweep_query, text
+from hwfit.tracking.store import Store, one_message, quoted, sweep_run, text
 from hwfit.tracking.view import write_views
 
 # Part of every digest: what was logged in another form is logged anew.
@@ -42,9 +42,25 @@ TAGS = (
     "verdict",
     "reason",
     "flags",
+    "energy_source",
+    "energy_scope",
+    "number_format",
+    "bound",
+    "price_source",
+    "currency",
 )
 FAILED_STATUSES = ("oom", "incorrect", "timeout", "crashed")
-NUMBERS = (*METRICS, "pass_s", "artifact_s", "utilization", "cost_usd_per_million", "rounds")
+NUMBERS = (
+    *METRICS,
+    "pass_s",
+    "artifact_s",
+    "utilization",
+    "cost_usd_per_million",
+    "cost_per_million",
+    "cost_per_million_tokens",
+    "price_per_hour",
+    "rounds",
+)
 REMEDY = "The records are safe; `snakemake --cores 1 track` logs them once the store answers."
 
 
@@ -94,24 +110,15 @@ class SweepLog:
         self, store: Store, sweep: str, project: str, profiles: Path, weights: Mapping[Cell, str]
     ) -> None:
         self.store, self.client, self.profiles = store, store.client, profiles
-        self.parent = self.find_parent(sweep, project)
+        self.parent = sweep_run(store, sweep, project)
         # Rounds of earlier contenders may lie beside them, and speak for nothing.
         self.confirming = confirmation_rounds(profiles.parent.parent)
         self.inputs = Inputs(store, self.parent, weights)
 
-    def find_parent(self, sweep: str, project: str) -> str:
-        """The run of the sweep, new where there is none."""
-        found = self.client.search_runs(
-            [self.store.experiment_id], sweep_query(sweep, project), max_results=1
-        )
-        if found:
-            return found[0].info.run_id
-        tags = {"hwfit.kind": "sweep", "hwfit.sweep": sweep, "hwfit.project": project}
-        return self.client.create_run(self.store.experiment_id, run_name=sweep, tags=tags).info.run_id
-
     def children(self, more: str = "") -> list[Any]:
         """The runs of the sweep's combinations."""
-        return self.store.runs(f"tags.`mlflow.parentRunId` = {quoted(self.parent)}{more}")
+        mine = f"tags.`mlflow.parentRunId` = {quoted(self.parent)} and tags.`hwfit.kind` = 'combination'"
+        return self.store.runs(f"{mine}{more}")
 
     def combinations(self, table: pd.DataFrame) -> dict[str, int]:
         """Bring the children up to date with the table; see `log_sweep`."""

@@ -40,8 +40,9 @@ COLUMNS = (
     "metrics.`accuracy`",
     "metrics.`fidelity`",
     "metrics.`peak_memory_mb`",
-    "metrics.`cost_usd_per_million`",
+    "metrics.`cost_per_million`",
     "metrics.`energy_j_per_sample`",
+    "tags.`energy_scope`",
     "tags.`reason`",
     "tags.`scenario`",
     "tags.`chosen`",
@@ -58,7 +59,7 @@ WIDTHS = {
     "metrics.`latency_p50_ms`": 130,
     "metrics.`latency_p90_ms`": 130,
     "metrics.`peak_memory_mb`": 140,
-    "metrics.`cost_usd_per_million`": 180,
+    "metrics.`cost_per_million`": 180,
     "metrics.`energy_j_per_sample`": 170,
     "tags.`reason`": 480,
     "tags.`scenario`": 125,
@@ -73,10 +74,22 @@ CURVES = {
     "latency_p90_ms": "log",
     "peak_memory_mb": "linear",
     "energy_j_per_sample": "log",
-    "cost_usd_per_million": "log",
+    "cost_per_million": "log",
     "fidelity": "linear",
     "utilization": "linear",
 }
+TRAINING_SECTION = "Over epochs (the step)"
+TRAINING_CURVES = {"validation_accuracy": "linear", "loss": "log", "validation_loss": "log"}
+TRAINING_COLUMNS = (
+    *(f"tags.`{name}`" for name in ("model", "device", "runtime", "optimizer")),
+    *(f"params.`{name}`" for name in ("learning_rate", "batch_size", "seed")),
+    *(f"tags.`{name}`" for name in ("status", "reached", "stopped")),
+    *(
+        f"metrics.`{name}`"
+        for name in ("seconds_to_target", "epochs_to_target", "best_validation_accuracy", "samples_per_s")
+    ),
+    "tags.`reason`",
+)
 HOW_TO_READ = (
     "Each run is one combination, with its profiles as artifacts. Filter by tags: `tags.model`, "
     "`tags.device`, `tags.runtime`, `tags.optimization`, `tags.status`, `tags.valid`, `tags.chosen`, "
@@ -94,12 +107,17 @@ def write_views(
     models = list(dict.fromkeys(table.loc[table["status"] == "ok", "model"]))
     views = {VIEW + table_key(parent): table_view(parent)}
     views |= {VIEW + curves_key(parent, model): curves_view(parent, model) for model in models}
+    trains = bool(recommendation.get("training"))
+    if trains:
+        views[VIEW + training_key(parent)] = training_view(parent)
     curves = [
         f"[{model}]({page(store.experiment_id, curves_key(parent, model), 'CHART')})" for model in models
     ]
     # The UI folds an experiment's note to its first line.
     links = f"[all combinations]({page(store.experiment_id, table_key(parent))})"
     links += f"; over batch size: {', '.join(curves)}" if curves else ""
+    if trains:
+        links += f"; [training]({page(store.experiment_id, training_key(parent), 'CHART')})"
     answer = f"**Sweep {sweep}**: {links}\n\n{answers(recommendation)}"[:MAX_ANSWER]
     store.client.set_tag(parent, NOTE, f"{answer}\n\n{HOW_TO_READ}")
     store.set_experiment_tags({name: json.dumps(view) for name, view in views.items()})
@@ -163,13 +181,41 @@ def curves_view(parent: str, model: str) -> dict[str, Any]:
         "runsHiddenMode": "FIRST_20_RUNS",
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "cell"}]},
         "isAccordionReordered": True,
-        "compareRunSections": [
-            {"uuid": name, "name": name, "display": is_open, "isReordered": False}
-            | {"deleted": False, "isGenerated": False}
-            for name, is_open in sections.items()
-        ],
+        "compareRunSections": sections_of(sections),
         "compareRunCharts": [curve(metric, axis) for metric, axis in CURVES.items()],
     }
+
+
+def training_key(parent: str) -> str:
+    """Names the view of a sweep's runs of training."""
+    return f"hwfit-{parent}-training"
+
+
+def training_view(parent: str) -> dict[str, Any]:
+    """Every run of training, the soonest at the target first, with its curves over the epochs."""
+    sections = {TRAINING_SECTION: True, "Model metrics": False, "System metrics": False}
+    runs = f"tags.`mlflow.parentRunId` = {quoted(parent)} and tags.`hwfit.kind` = 'training'"
+    charts = [curve(metric, axis, TRAINING_SECTION, "linear") for metric, axis in TRAINING_CURVES.items()]
+    return view_of(parent) | {
+        "searchFilter": runs,
+        "orderByKey": "metrics.`seconds_to_target`",
+        "orderByAsc": True,
+        "selectedColumns": list(TRAINING_COLUMNS),
+        "columnOrder": [RUN_NAME, *TRAINING_COLUMNS],
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "isAccordionReordered": True,
+        "compareRunSections": sections_of(sections),
+        "compareRunCharts": charts,
+    }
+
+
+def sections_of(sections: Mapping[str, bool]) -> list[dict[str, Any]]:
+    """Sections of charts, each open or not."""
+    return [
+        {"uuid": name, "name": name, "display": is_open, "isReordered": False}
+        | {"deleted": False, "isGenerated": False}
+        for name, is_open in sections.items()
+    ]
 
 
 def view_of(parent: str, more: str = "") -> dict[str, Any]:
@@ -190,21 +236,21 @@ def view_of(parent: str, more: str = "") -> dict[str, Any]:
     }
 
 
-def curve(metric: str, axis: str) -> dict[str, Any]:
-    """A chart of a metric over batch size."""
+def curve(metric: str, axis: str, section: str = CURVES_SECTION, over: str = "log") -> dict[str, Any]:
+    """A chart of a metric over its step, on the axes `axis` and `over`."""
     return {
         "uuid": f"curve-{metric}",
         "type": "LINE",
         "deleted": False,
         "isGenerated": False,
-        "metricSectionId": CURVES_SECTION,
+        "metricSectionId": section,
         "runsCountToCompare": 20,
         "displayName": metric,
         "metricKey": metric,
         "selectedMetricKeys": [metric],
         "lineSmoothness": 0,
         "xAxisKey": "step",
-        "xAxisScaleType": "log",
+        "xAxisScaleType": over,
         "scaleType": axis,
         "range": {},
         "selectedXAxisMetricKey": "",
@@ -219,5 +265,10 @@ def curve(metric: str, axis: str) -> dict[str, Any]:
 
 def answers(recommendation: Mapping[str, Any]) -> str:
     """The answer for each model, a sentence a line."""
-    told = [entry["summary"] for entry in recommendation.get("models", []) if entry.get("summary")]
+    entries = [
+        entry
+        for key in ("models", "training", "training_and_inference")
+        for entry in recommendation.get(key, [])
+    ]
+    told = [entry["summary"] for entry in entries if entry.get("summary")]
     return "\n".join(f"- {sentence}" for sentence in told)

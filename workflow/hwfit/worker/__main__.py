@@ -113,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     peaks.add_argument("--accelerator", required=True)
     peaks.add_argument("--index", type=int, default=0)
     peaks.add_argument("--threads", type=int)
+    peaks.add_argument("--identity", help="the device's, as its probe found it")
     peaks.add_argument("--reference-only", action="store_true", help="only time the reference model")
 
     asked = parser.parse_args(arguments)
@@ -274,8 +275,9 @@ def run_echo(asked: argparse.Namespace) -> int:
 def run_peaks(asked: argparse.Namespace) -> int:
     from hwfit.worker.inventory import measure_peaks
 
-    taken = measure_peaks(asked.runtime, asked.accelerator, asked.index, asked.reference_only, asked.threads)
-    json.dump(taken, sys.stdout)
+    which = (asked.runtime, asked.accelerator, asked.index)
+    for taken in measure_peaks(*which, asked.reference_only, asked.threads, asked.identity):
+        print(json.dumps(taken), flush=True)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,7 @@ def unite_inventories(device: str, members: Sequence[Member], files: Sequence[Pa
         inventory.get("runtimes", {}).get(runtime, {})
         for (_, runtime), inventory in zip(members, inventories, strict=True)
     ]
-    sensors = sorted({sensor for inventory in inventories for sensor in inventory.get("sensors", [])})
-    united = probe | {"device": device, "sensors": sensors, "runtimes": {}, "peaks": {}}
+    united = probe | {"device": device, "runtimes": {}, "peaks": {}} | united_sensors(inventories)
     if probe["status"] != "ok":
         return united
     for (name, _), state in zip(members, taken, strict=True):
@@ -78,6 +77,18 @@ def unite_inventories(device: str, members: Sequence[Member], files: Sequence[Pa
         f"{runtime} {state['runtime_version']}" for (_, runtime), state in zip(members, taken, strict=True)
     )
     split = {"status": "ok", "reason": "", "runtime_version": " + ".join(versions)}
-    peaks = [inventory["peaks"].get("matmul_float32_gflops") for inventory in inventories]
-    whole = {} if None in peaks else {"matmul_float32_gflops": sum(peaks)}
+    # Their bandwidths are not: members may share a memory.
+    peaks = [inventory["peaks"] for inventory in inventories]
+    names = [name for name in peaks[0] if name.startswith("matmul_") and all(name in each for each in peaks)]
+    whole = {name: sum(each[name] for each in peaks) for name in names}
     return united | {"runtimes": {SPLIT: split}, "peaks": whole}
+
+
+def united_sensors(inventories: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The sensors of all members, where each has one: the energy of some is not that of the composite."""
+    read = [inventory.get("sensors", []) for inventory in inventories]
+    unread = [each for inventory in inventories for each in inventory.get("sensors_unread", [])]
+    return {
+        "sensors": sorted({sensor for each in read for sensor in each}) if all(read) else [],
+        "sensors_unread": [each for place, each in enumerate(unread) if each not in unread[:place]],
+    }

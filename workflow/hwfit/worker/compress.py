@@ -97,9 +97,10 @@ def counted(checkpoint: Checkpoint) -> dict[str, Any]:
         "nonzero_parameters": sum(int(np.count_nonzero(array)) for array in parameters),
     }
     if found["parameters"] != card["parameters"] and card["task"] != "generation":
-        from hwfit.worker import counts
+        from hwfit.worker import counts, live_bytes
 
-        module = checkpoint.module()
-        found["flops_per_sample"] = counts.flops(module, checkpoint.evaluation.inputs)
-        found["activation_bytes_per_sample"] = counts.activation_bytes(module, checkpoint.evaluation.inputs)
+        module, inputs = checkpoint.module(), checkpoint.evaluation.inputs
+        found["flops_per_sample"] = counts.flops(module, inputs)
+        found["activation_bytes_per_sample"] = counts.activation_bytes(module, inputs)
+        found |= live_bytes.peak_activation_bytes(module, inputs)
     return found

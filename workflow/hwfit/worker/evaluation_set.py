@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-Batch = dict[str, np.ndarray]
+from hwfit.memory_prediction import buffer_count
 
-# Distinct inputs that timed calls rotate over, so that no call finds the last one's data in its place.
-MOST_BUFFERS = 4
-BUFFER_BYTES = 512e6
+Batch = dict[str, np.ndarray]
 
 
 class EvaluationSet:
@@ -37,10 +35,10 @@ class EvaluationSet:
         The first of them are those of `batches`, so that evaluating gives their outputs; where one batch
         holds all samples, the next begins one later.
         """
-        one = sum(array[:1].nbytes for array in self.inputs.values()) * batch_size
-        there = -(-self.samples // batch_size)
-        count = int(max(2, min(MOST_BUFFERS, there, BUFFER_BYTES // max(one, 1))))
-        step = batch_size if there > 1 else 1
+        count = buffer_count(
+            self.samples, batch_size, sum(array[:1].nbytes for array in self.inputs.values())
+        )
+        step = batch_size if self.samples > batch_size else 1
         return [self.rows((np.arange(batch_size) + k * step) % self.samples) for k in range(count)]
 
     def recombined(self, batch_size: int, shift: int, count: int) -> Iterator[Batch]:

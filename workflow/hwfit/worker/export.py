@@ -27,7 +27,12 @@ CHECKED_BATCHES = (1, 3)
 LARGEST_BYTES = 1.8e9
 FILE = "model.onnx"
 # What an artifact's card says of a network that became smaller.
-CUT = ("flops_per_sample", "activation_bytes_per_sample")
+CUT = (
+    "flops_per_sample",
+    "activation_bytes_per_sample",
+    "peak_activation_bytes_per_sample",
+    "fused_activation_bytes_per_sample",
+)
 
 
 def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, out: Path) -> None:

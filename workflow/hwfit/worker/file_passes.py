@@ -121,4 +121,11 @@ def made_by(step: Mapping[str, Any], runtime: str, piece: Workpiece) -> str:
 
 
 # What stays true of a network whose numbers were made narrower.
-KEPT = ("parameters", "nonzero_parameters", "flops_per_sample", "activation_bytes_per_sample")
+KEPT = (
+    "parameters",
+    "nonzero_parameters",
+    "flops_per_sample",
+    "activation_bytes_per_sample",
+    "peak_activation_bytes_per_sample",
+    "fused_activation_bytes_per_sample",
+)

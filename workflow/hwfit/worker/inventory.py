@@ -8,26 +8,23 @@ import json
 import math
 import os
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hwfit.catalog import weights_file
 from hwfit.records import read_json
-from hwfit.worker import sampling
+from hwfit.worker import peaks, sampling
 from hwfit.worker.conditions import run_for
 from hwfit.worker.lock import device_lock, locks_of
+from hwfit.worker.meters import find
+from hwfit.worker.reference_memory import ReferenceProcess, memory_of_activations, memory_of_weights
+from hwfit.worker.reference_model import inputs_of, open_reference
 from hwfit.worker.supervisor import environment_without_thread_counts
 
 PEAKS_LIMIT_S = 300
-# Large enough to reach the peak, small enough that a few repetitions take a second on two cores.
-MATRIX_SIZE = 2048
-COPY_BYTES = 256 * 2**20
-REPETITIONS = 5
 # Fresh processes time the reference model, each runtime's as many as it takes for so many degrees of
 # freedom together: fewer would leave the spread between processes unknown by a factor of two and more.
 REFERENCE_DEGREES = 6
@@ -44,13 +41,15 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
 
     Returns
     -------
-    the probe's findings, with "device", "sensors" and "runtimes": for each its "status", "reason",
-    "runtime_version", "peaks" {"matmul_float32_gflops", "memory_copy_gb_s"} and "reference_ms", the
-    median time of the reference model in each of some fresh processes; "peaks" beside them holds the
-    largest of each over the runtimes
+    the probe's findings, with "device", "sensors", "sensors_unread" and "runtimes": for each its
+    "status", "reason", "runtime_version", what `hwfit.worker.peaks` measured, "reference_ms", the
+    median time of the reference model in each of some fresh processes, and "memory", what
+    `hwfit.worker.reference_memory` finds; "peaks" beside them holds the largest of each over the runtimes,
+    "peak_runtimes" whose it is
     """
     probe = read_json(probe_file)
-    found = probe | {"device": device, "sensors": power_sensors(), "runtimes": {}, "peaks": {}}
+    found = probe | {"device": device, "runtimes": {}, "peaks": {}, "peak_runtimes": {}}
+    found |= power_sensors(probe["identity"])
     if probe["status"] != "ok":
         return found
     with device_lock(*locks_of(probe)):
@@ -62,9 +61,12 @@ def take_inventory(device: str, probe_file: Path, environments: dict[str, Path])
             for runtime, taken in working.items():
                 again = ask_runtime(runtime, read_json(environments[runtime]), probe, "--reference-only")
                 taken["reference_ms"] += again.get("reference_ms", [])
-    for taken in found["runtimes"].values():
+                taken["memory"] = again.get("memory", {}) | taken["memory"]
+    for runtime, taken in found["runtimes"].items():
+        found["last_cache_mb"] = found.get("last_cache_mb") or taken.get("last_cache_mb")
         for name, value in taken.get("peaks", {}).items():
-            found["peaks"][name] = max(value, found["peaks"].get(name, 0.0))
+            if value > found["peaks"].get(name, 0.0):
+                found["peaks"][name], found["peak_runtimes"][name] = value, runtime
     return found
 
 
@@ -76,6 +78,7 @@ def ask_runtime(
         return {"status": "unavailable", "reason": environment["reason"]}
     command = [environment["python"], "-m", "hwfit.worker", "peaks", "--runtime", runtime]
     command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"]), *options]
+    command += ["--identity", probe.get("identity") or ""]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
     cores = probe.get("pinned_cores")
     if cores:
@@ -89,19 +92,39 @@ def ask_runtime(
             env=environment_without_thread_counts() | paths | probe["environment"],
             preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
-    except subprocess.TimeoutExpired:
-        return {"status": "timeout", "reason": f"no answer within {PEAKS_LIMIT_S} s"}
-    try:
-        return json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
-        return {"status": "crashed", "reason": said[-1]}
+    except subprocess.TimeoutExpired as error:
+        told = last_told((error.stdout or b"").decode(errors="replace"))
+        return told or {"status": "timeout", "reason": f"no answer within {PEAKS_LIMIT_S} s"}
+    told = last_told(done.stdout)
+    if told is not None:
+        return told
+    said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
+    return {"status": "crashed", "reason": said[-1]}
+
+
+def last_told(output: str) -> dict[str, Any] | None:
+    """The last answer of a worker that tells all it knows again after each peak."""
+    for line in reversed(output.splitlines()):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(told, dict):
+            return told
+    return None
 
 
 def measure_peaks(
-    runtime: str, accelerator: str, index: int, reference_only: bool = False, threads: int | None = None
-) -> dict[str, Any]:
-    """In a runtime's own Python: what it is, the fastest matrix product and copy, the reference model."""
+    runtime: str,
+    accelerator: str,
+    index: int,
+    reference_only: bool = False,
+    threads: int | None = None,
+    identity: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """In a runtime's own Python: what it is, the time of the reference model, the memory it takes, its peaks;
+    again after each.
+    """
     from hwfit.worker import runtimes
     from hwfit.worker.errors import Unsupported
 
@@ -109,85 +132,42 @@ def measure_peaks(
     try:
         described = module.describe(accelerator, index)
     except Unsupported as error:
-        return {"status": "unsupported", "reason": str(error)}
+        yield {"status": "unsupported", "reason": str(error)}
+        return
     found = {"status": "ok", "reason": ""} | described
     found["reference_ms"] = [reference_model_ms(runtime, module, accelerator, index, threads)]
-    if reference_only:
-        return found
-    matmul, copy = module.peak_kernels(accelerator, index, MATRIX_SIZE, COPY_BYTES)
-    found["peaks"] = {
-        "matmul_float32_gflops": 2 * MATRIX_SIZE**3 / fastest(matmul) / 1e9,
-        # A copy reads and writes every byte.
-        "memory_copy_gb_s": 2 * COPY_BYTES / fastest(copy) / 1e9,
-    }
-    return found
+    process = ReferenceProcess(runtime, module, accelerator, index, identity, threads)
+    found["memory"] = memory_of_weights(process) if reference_only else memory_of_activations(process)
+    del process
+    yield found
+    if not reference_only:
+        for measured in peaks.measure(module, accelerator, index):
+            yield found | measured
 
 
 def reference_model_ms(
     name: str, module: Any, accelerator: str, index: int, threads: int | None = None
 ) -> float:
     """The median time of the zoo's `mlp` with weights from a seed, by the runtime's own session, in ms."""
-    from hwfit.worker.runtimes import Request
-    from hwfit.worker.zoo import layers, mlp
-
-    generator = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
-    for layer in mlp.LAYERS:
-        if isinstance(layer, layers.Dense):
-            shape = (layer.outputs, layer.inputs)
-            weight = generator.standard_normal(shape, np.float32) / np.sqrt(np.float32(layer.inputs))
-            arrays |= {
-                f"{layer.name}.weight": weight,
-                f"{layer.name}.bias": np.zeros(layer.outputs, np.float32),
-            }
-    with tempfile.TemporaryDirectory() as directory:
-        weights = Path(directory) / weights_file(name)
-        write_weights(arrays, weights)
-        card = {"inputs": [{"name": "x", "dtype": "float32", "shape": list(mlp.INPUT_SHAPE)}]}
-        request = Request({"zoo": "mlp"}, "features", weights, card, accelerator, index, threads=threads)
-        session = module.open_session(request)
-        batch = generator.standard_normal((REFERENCE_BATCH, *mlp.INPUT_SHAPE), np.float32)
-        placed = session.place({"x": batch})
-        sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
-        return 1e3 * float(np.median(run_for(lambda: session.run(placed), REFERENCE_SECONDS)))
+    session = open_reference("mlp", name, module, accelerator, index, threads)
+    placed = session.place(inputs_of("mlp", REFERENCE_BATCH))
+    sampling.warm_up(session.run, [placed], REFERENCE_SECONDS)
+    return 1e3 * float(np.median(run_for(lambda: session.run(placed), REFERENCE_SECONDS)))
 
 
-def write_weights(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Write the reference model's weights as its runtime reads them."""
-    if path.suffix == ".onnx":
-        from hwfit.worker.onnx_graphs import perceptron
+def power_sensors(identity: str | None) -> dict[str, list[Any]]:
+    """What tells a device's energy, and what could, with the reason why it does not.
 
-        path.write_bytes(perceptron(arrays))
-    else:
-        from safetensors.numpy import save_file
+    Parameters
+    ----------
+    identity : as the device's probe gave it; None where it is not there
 
-        save_file(arrays, path)
-
-
-def fastest(kernel: Callable[[], None]) -> float:
-    """The shortest of a few runs in seconds, after one that is not counted: a peak is a best case."""
-    kernel()
-    times = []
-    for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        kernel()
-        times.append(time.perf_counter() - start)
-    return float(np.min(times))
-
-
-def power_sensors() -> list[str]:
-    """Power sensors that are there and can be read, by the name an energy source would carry."""
-    found = [
-        f"rapl:{path.parent.name}"
-        for path in sorted(Path("/sys/class/powercap").glob("*/energy_uj"))
-        if os.access(path, os.R_OK)
-    ]
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        found += [f"nvml:{i}" for i in range(pynvml.nvmlDeviceGetCount())]
-        pynvml.nvmlShutdown()
-    except Exception:  # absent package, library or device: each means no NVML sensor
-        pass
-    return found
+    Returns
+    -------
+    {"sensors": the sources that can be read, "sensors_unread": [{"source", "reason"}, …]}
+    """
+    meters, absences = find(identity)
+    return {
+        "sensors": [meter.source for meter in meters],
+        "sensors_unread": [asdict(absence) for absence in absences],
+    }

@@ -7,13 +7,15 @@ every profile are made here, so that the supervisor can tell without a framework
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwfit import memory_prediction
 from hwfit.catalog import PASSES, generation_lengths
 from hwfit.records import (
     Cell,
+    Flag,
     Profile,
     RecordError,
     file_sha256,
@@ -21,13 +23,18 @@ from hwfit.records import (
     profile_path,
     read_json,
     read_profile,
+    require_inventory,
     weights_path,
 )
 from hwfit.worker.errors import Incorrect
 from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
+# The fingerprint of a job that asks for no energy: to it, a profile that has some is as good.
+NO_ENERGY = "none"
+# What a runtime loads may be several files, if its name ends so.
+SPLIT_FORMATS = (".onnx", ".xml")
 # What of a composite's members, beside their environments, is part of where it was measured.
 MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 
@@ -35,6 +42,9 @@ MEMBER_CONTEXT = ("device", "runtime", "threads", "memory_limit_mb", "parallel")
 @dataclass(frozen=True)
 class Job:
     """A cell in one round, with what its fingerprints are made of.
+
+    `energy` says how energy is metered: "seconds" (0: not at all), and of an external meter "command",
+    "scope" and "interval_s". It is in a fingerprint of its own (`energy_fingerprint`).
 
     `limits_ms`, a latency by its percentile ("0.9"), is no part of them: sampling goes on until it can
     tell whether they are met, and figures that were sampled for other limits stay true. It is one in the
@@ -65,6 +75,8 @@ class Job:
     probe_file: Path
     cores: tuple[int, ...] = ()
     members: tuple[Mapping[str, Any], ...] = ()
+    energy: Mapping[str, Any] = field(default_factory=dict)
+    inventory_file: Path | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Job:
@@ -77,6 +89,7 @@ class Job:
             | {name: tuple(data.get(name) or ()) for name in ("passes", "cores", "members")}
             | {"batch_sizes": tuple(sorted(data["batch_sizes"]))}
             | {name: Path(data[name]) for name in paths}
+            | {"inventory_file": Path(data["inventory_file"]) if data.get("inventory_file") else None}
         )
 
     @property
@@ -124,13 +137,54 @@ class Job:
         """Tokens of a prompt and of what is written to it; None where the model is no language model."""
         return generation_lengths(self.cell.scenario)
 
+    @property
+    def inventory(self) -> Mapping[str, Any]:
+        """What the device's inventory found; nothing where there is none that can be read."""
+        try:
+            found = read_json(self.inventory_file) if self.inventory_file else {}
+            require_inventory(found)
+        except RecordError:
+            return {}
+        return found
+
+    def predicted_memory_mb(self, batch_size: int) -> float | None:
+        """The peak that a batch size will have; None where that cannot be told, and of composites."""
+        files = self.stored_files if self.weights_files[0].suffix in SPLIT_FORMATS else self.weights_files
+        if self.members or not all(path.exists() for path in files):
+            return None
+        return memory_prediction.predicted_memory_mb(
+            read_card(self.model_directory) | known_activations(read_card(self.weights_directory)),
+            self.inventory.get("runtimes", {}).get(self.cell.runtime, {}).get("memory"),
+            sum(path.stat().st_size for path in files),
+            self.passes,
+            batch_size,
+            self.lengths,
+            is_fused=self.cell.runtime != "torch",
+        )
+
+    def memory_shortage(self, batch_size: int) -> str | None:
+        """What a batch size is predicted to take, where that is more than there is; else None."""
+        needed = self.predicted_memory_mb(batch_size)
+        memory = self.inventory.get("runtimes", {}).get(self.cell.runtime, {}).get("memory") or {}
+        if needed is not None:
+            needed += memory.get("context_mb") or 0.0
+        device_mb = self.inventory.get("memory_mb")
+        limit = memory_prediction.memory_limit_mb(self.accelerator, self.memory_limit_mb, device_mb)
+        return memory_prediction.shortage(needed, limit)
+
     def path(self, batch_size: int) -> Path:
         """Where the profile of a batch size lies."""
         return profile_path(self.profiles, self.cell, self.round, batch_size)
 
     def profile(self, batch_size: int, status: str, reason: str = "", **more: Any) -> Profile:
-        """A profile of this job, with its fingerprints."""
+        """A profile of this job, with its fingerprints, and what was said of its memory beforehand."""
         cell = self.cell
+        predicted, short = self.predicted_memory_mb(batch_size), self.memory_shortage(batch_size)
+        more["metrics"] = {"predicted_memory_mb": predicted} | more.get("metrics", {})
+        if short:
+            more["flags"] = [*more.get("flags", []), Flag("memory_short", short, predicted)]
+        if status == "oom" and predicted is not None:
+            reason += f" ({short or f'predicted to take {predicted:,.0f} MB of memory'})"
         return Profile(
             cell.model,
             cell.device,
@@ -168,7 +222,16 @@ class Job:
             "subject": fingerprint(*subject),
             "protocol": fingerprint(*how),
             "context": fingerprint(self.context()),
-        }
+        } | self.energy_fingerprint()
+
+    def energy_fingerprint(self) -> dict[str, str]:
+        """By which meter: nothing of those that hwfit finds by itself, so that a profile without energy of a
+        machine without sensors stays true. How long it was metered is no part of it: a figure stays one.
+        """
+        if not self.energy.get("seconds"):
+            return {"energy": NO_ENERGY}
+        meter = {key: self.energy[key] for key in ("command", "scope", "interval_s") if key in self.energy}
+        return {"energy": fingerprint(meter)} if meter else {}
 
     def context(self) -> dict[str, Any]:
         """Where the measurement takes place, as far as it is known before a framework is loaded."""
@@ -194,12 +257,23 @@ class Job:
         )
 
     def still_true(self, batch_size: int) -> Profile | None:
-        """The profile on disk, if it was made from the same subject, protocol and context."""
+        """The profile on disk, if it was made from the same subject, protocol and context, with the same
+        meter where energy is asked for.
+        """
         try:
             profile = read_profile(self.path(batch_size))
         except RecordError:
             return None
-        return profile if profile.fingerprints == self.fingerprints(batch_size) else None
+        wanted = self.fingerprints(batch_size)
+        found = profile.fingerprints
+        if wanted.get("energy") == NO_ENERGY:
+            found = found | {"energy": NO_ENERGY}
+        return profile if found == wanted else None
+
+
+def known_activations(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What an artifact's card knows of activations, where passes have changed them."""
+    return {name: card[name] for name in memory_prediction.ACTIVATIONS.values() if card.get(name) is not None}
 
 
 def require_intact(directory: Path) -> None:

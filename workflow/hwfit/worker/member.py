@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import gc
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hwfit.records import weights_path
 from hwfit.worker import exchange, host, runtimes
 from hwfit.worker.exchange import Channel, Closed
+from hwfit.worker.memory import session_memory
 
 
 def serve(channel: Channel) -> None:
@@ -53,8 +55,10 @@ class Member:
     def __init__(self, spec: dict[str, Any], channel: Channel) -> None:
         self.channel = channel
         self.accelerator = spec["accelerator"]
+        self.identity = spec.get("identity")
         runtime = runtimes.load(spec["runtime"])
         self.described = runtime.describe(spec["accelerator"], spec["index"])
+        self.framework_bytes = host.process_memory().now_bytes
         self.session = runtime.open_session(
             runtimes.Request(
                 source=spec["source"],
@@ -91,8 +95,11 @@ class Member:
                 output = self.session.fetch(self.outputs[asked.slot])
                 return self.channel.write_arrays({"output": output})
             case exchange.TELL:
+                # Before all others, some of which make copies of the weights.
+                memory = session_memory(self.session, self.accelerator, self.identity, self.framework_bytes)
                 placement = self.session.placement()
                 return {
+                    "memory": asdict(memory),
                     "accelerator": self.session.accelerator_of(self.outputs[asked.slot])
                     if asked.slot in self.outputs
                     else None,
@@ -100,7 +107,6 @@ class Member:
                     "threads": self.session.threads(),
                     "precisions": self.session.precisions(),
                     "placement": placement and [placement.share, dict(placement.elsewhere)],
-                    "peak_bytes": self.peak_bytes(),
                 }
             case exchange.FORGET:
                 self.session.forget_compiled()
@@ -109,8 +115,3 @@ class Member:
                 host.reset_process_peak()
                 self.session.reset_peak_memory()
         return None
-
-    def peak_bytes(self) -> float:
-        """Peak memory since the reset: the device's where it is counted, else the process's."""
-        peak = self.session.peak_memory_bytes()
-        return host.process_peak_bytes() if peak is None else peak

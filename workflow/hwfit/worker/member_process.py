@@ -65,6 +65,7 @@ class MemberProcess:
         self.poll.register(answers, select.POLLIN | select.POLLHUP)
         spec = {key: value for key, value in member.items() if not key.endswith("_file")}
         spec |= {"task": request.task, "passes": list(request.passes), "threads": threads}
+        spec |= {"identity": probe.get("identity")}
         spec |= {"weights_directory": str(member["weights_directory"]), "card": dict(request.card)}
         self.ask(exchange.OPEN, body=spec)
 

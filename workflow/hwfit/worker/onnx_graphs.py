@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,29 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from hwfit.worker.zoo import layers
+
 # Read by every runtime release of the last years.
 OPSET = 17
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def product(size: int) -> bytes:
-    """`output = left @ right`, fp32 matrices of size x size."""
-    inputs = {"left": (size, size), "right": (size, size)}
-    return model([helper.make_node("MatMul", ["left", "right"], ["output"])], inputs, (size, size))
+def product(rows: int, size: int, left: int, weights: int, result: int) -> bytes:
+    """`output = x @ weights`, rows x size by size x size, of ONNX's element types."""
+    operator = "MatMulInteger" if result == TensorProto.INT32 else "MatMul"
+    random, dtype = np.random.default_rng(0), helper.tensor_dtype_to_np_dtype(weights)
+    if result == TensorProto.INT32:
+        array = random.integers(-127, 128, (size, size), dtype)
+    else:
+        array = random.random((size, size), np.float32).astype(dtype)
+    node = helper.make_node(operator, ["x", "weights"], ["output"])
+    return model([node], {"x": (rows, size)}, (rows, size), {"weights": array}, left, result)
+
+
+def cast(shape: tuple[int, ...], element: int) -> bytes:
+    """`output = x` in another element type, from fp32."""
+    node = helper.make_node("Cast", ["x"], ["output"], to=element)
+    return model([node], {"x": shape}, shape, result=element)
 
 
 def doubling(length: int) -> bytes:
@@ -27,19 +41,31 @@ def doubling(length: int) -> bytes:
     return model([helper.make_node("Add", ["x", "x"], ["output"])], {"x": (length,)}, (length,))
 
 
-def perceptron(weights: Mapping[str, np.ndarray]) -> bytes:
-    """Dense layers `fc1`, `fc2`, … with ReLU between them, for batches of any size; weights as torch's."""
-    names = sorted({name.rpartition(".")[0] for name in weights})
-    nodes, value = [], "x"
-    for name in names:
-        is_last = name == names[-1]
-        output = "output" if is_last else name
-        nodes.append(helper.make_node("Gemm", [value, f"{name}.weight", f"{name}.bias"], [output], transB=1))
-        if not is_last:
-            nodes.append(helper.make_node("Relu", [name], [f"{name}.relu"]))
-        value = f"{name}.relu"
-    first, last = weights[f"{names[0]}.weight"], weights[f"{names[-1]}.weight"]
-    return model(nodes, {"x": ("batch", first.shape[1])}, ("batch", len(last)), weights)
+def sequence(network: Sequence[layers.Layer], weights: Mapping[str, np.ndarray]) -> bytes:
+    """Dense layers or convolutions with ReLU between them, for batches of any size; weights as torch's."""
+    nodes: list[Any] = []
+    value = "x"
+    for number, layer in enumerate(network):
+        name = layers.name_of(layer, number)
+        output = "output" if number == len(network) - 1 else f"{name}.output"
+        match layer:
+            case layers.Dense():
+                of = [value, f"{name}.weight", f"{name}.bias"]
+                nodes.append(helper.make_node("Gemm", of, [output], transB=1))
+            case layers.Convolution():
+                of = [value, f"{name}.weight", f"{name}.bias"]
+                pads = [layer.padding] * 4
+                strides = [layer.stride] * 2
+                nodes.append(helper.make_node("Conv", of, [output], pads=pads, strides=strides))
+            case layers.ReLU():
+                nodes.append(helper.make_node("Relu", [value], [output]))
+            case _:
+                raise ValueError(f"no node is made of {layer}")
+        value = output
+    weighted = [layer for layer in network if isinstance(layer, layers.Dense | layers.Convolution)]
+    first, last = weighted[0], weighted[-1]
+    axes = ("height", "width") if isinstance(first, layers.Convolution) else ()
+    return model(nodes, {"x": ("batch", first.inputs, *axes)}, ("batch", last.outputs, *axes), weights)
 
 
 def model(
@@ -47,17 +73,15 @@ def model(
     inputs: Mapping[str, tuple[int | str, ...]],
     output: tuple[int | str, ...],
     weights: Mapping[str, np.ndarray] | None = None,
+    element: int = TensorProto.FLOAT,
+    result: int = TensorProto.FLOAT,
 ) -> bytes:
-    """A serialized fp32 model with one output, called `output`."""
-
-    def described(name: str, shape: tuple[int | str, ...]) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
+    """A serialized model with one output, called `output`; fp32 where no other element type is given."""
     graph = helper.make_graph(
         nodes,
         "hwfit",
-        [described(name, shape) for name, shape in inputs.items()],
-        [described("output", output)],
+        [helper.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("output", result, output)],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)

@@ -94,6 +94,8 @@ def prepare(
         "weight_bytes": None,
         "flops_per_sample": None,
         "activation_bytes_per_sample": None,
+        "peak_activation_bytes_per_sample": None,
+        "fused_activation_bytes_per_sample": None,
         "reference_accuracy": None,
         "tolerance": getattr(definition, "TOLERANCE", CALLABLE_TOLERANCE),
         "training": None,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hwfit.records import checksums, file_sha256
-from hwfit.worker import counts, models
+from hwfit.worker import counts, live_bytes, models
 from hwfit.worker.weights import load_weights
 
 TRAINING = {"epochs": 30, "seed": 0, "schedule": "constant"}
@@ -40,7 +40,7 @@ def of_torch_module(
     sizes = {
         "flops_per_sample": counts.flops(module, inputs),
         "activation_bytes_per_sample": counts.activation_bytes(module, inputs),
-    }
+    } | live_bytes.peak_activation_bytes(module, inputs)
     return predict(module, inputs), given | sizes | save_checkpoint(module, out)
 
 
@@ -94,6 +94,7 @@ def save_checkpoint(module: Any, out: Path) -> dict[str, Any]:
         "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters.values()),
         "parameter_names": list(parameters),
         "weight_bytes": counts.weight_bytes(module),
+        "largest_weight_bytes": max((p.nbytes for p in parameters.values()), default=0),
         "weights_sha256": file_sha256(out / "weights.safetensors"),
         "sha256": checksums(out, ["weights.safetensors"]),
     }

@@ -2,7 +2,8 @@
 
 For each batch size: the first call, evaluation against the fp32 reference (the calls of which warm the
 session up), warm-up until steady, sampling, then a check that the outputs of timed calls are those of
-the evaluation. Nothing else runs while a sample is taken; garbage is collected before, not during.
+the evaluation; last the calls once more, under a power meter. Nothing else runs while a sample is taken;
+garbage is collected before, not during.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ import numpy as np
 from hwfit.records import DISTURBANCE_FLAGS, Flag, Profile, without_non_finite, write_bytes, write_json
 from hwfit.worker import host, outputs, runtimes, sampling, scenarios
 from hwfit.worker.conditions import Conditions, cpu_kernel
+from hwfit.worker.energy import EnergyPass
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.generation.evaluation import LanguageEvaluation
 from hwfit.worker.generation.text import TextSet
 from hwfit.worker.job import Job, read_card, require_intact
+from hwfit.worker.memory import session_memory
 from hwfit.worker.scenarios import Scenario, Series
 from hwfit.worker.supervisor import is_out_of_memory, now
 
@@ -83,6 +86,7 @@ class Bench:
         runtime = runtimes.load(job.cell.runtime)
         described = runtime.describe(job.accelerator, job.index)
         imported = time.perf_counter()
+        self.framework_bytes = host.process_memory().now_bytes
         self.session = runtime.open_session(
             runtimes.Request(
                 source=job.source,
@@ -103,7 +107,9 @@ class Bench:
         if job.accelerator == "cpu":
             self.reference_kernel = cpu_kernel()
         else:
-            self.reference_kernel, _ = runtime.peak_kernels(job.accelerator, job.index, REFERENCE_SIZE, 4)
+            self.reference_kernel = runtime.matmul_kernel(
+                job.accelerator, job.index, "float32", REFERENCE_SIZE, REFERENCE_SIZE
+            )
         self.import_s = imported - started
         # What the framework and the model hold stays: later collections need not look at it again.
         gc.collect()
@@ -118,6 +124,8 @@ class Bench:
             "kernel": platform.release(),
             "python": platform.python_version(),
         }
+        identity = self.context["device"]["identity"]
+        self.energy = EnergyPass(job, identity, self.session.processes(), alive)
 
     def measure(self, batch_size: int) -> Profile:
         """Measure one batch size. Raises Unsupported, Incorrect, and whatever the runtime raises."""
@@ -150,14 +158,15 @@ class Bench:
         steady_after, is_steady = scenario.warm_up(WARM_UP_SECONDS, earlier)
         attempts = self.attempt_until_undisturbed(scenario)
         attempt = attempts[-1]
-        peak_bytes = session.peak_memory_bytes()
-        if peak_bytes is None:
-            peak_bytes = host.process_peak_bytes()
+        memory = session_memory(
+            session, job.accelerator, self.context["device"]["identity"], self.framework_bytes
+        )
         series = attempt.series
         self.require_no_memory_of_inputs(batch_size, placed, series.call_s)
 
         figures, flags, details = scenario.figures(series)
-        flags += attempt.conditions.flags()
+        energy = self.energy.measure(scenario, series)
+        flags += attempt.conditions.flags() + energy.flags
         if is_steady is None:
             said = f"only {steady_after} calls in {WARM_UP_SECONDS:g} s: too few to tell that it was over"
             flags.append(Flag("warm_up_unproven", said))
@@ -176,13 +185,13 @@ class Bench:
         samples_path = job.path(batch_size).with_suffix(".npz")
         write_samples(samples_path, [a.series.durations for a in attempts], series.arrays)
         activation_bytes = (self.card | weights).get("activation_bytes_per_sample")
-        metrics = figures | {
+        metrics = (figures | energy.figures) | {
             "throughput_samples_per_s": series.throughput,
             "samples": len(series.durations),
             "measured_s": series.measured_s,
             "first_call_ms": first_call_s * 1e3,
             "load_s": self.load_s,
-            "peak_memory_mb": peak_bytes / 1e6,
+            **memory.metrics(self.model_size_bytes),
             "model_size_mb": self.model_size_bytes / 1e6,
             "file_size_mb": file_size_mb(job.stored_files),
             "parameters": weights.get("parameters", self.card.get("parameters")),
@@ -208,8 +217,10 @@ class Bench:
                 "pass_facts": session.pass_facts,
                 "artifact_steps": weights.get("steps", []),
                 "samples_file": samples_path.name,
+                "memory_measure": memory.measure,
                 "conditions": attempt.conditions.figures(),
                 "attempts": [a.summary() for a in attempts],
+                "energy": energy.details,
             }
             | details
             | evaluation.details

@@ -93,6 +93,9 @@ def supervise(job: Job, attempts: Attempts) -> None:
         for batch_size in left:
             write_row(job, batch_size, *obstacle)
         return
+    for batch_size in left:
+        if short := job.memory_shortage(batch_size):
+            print(f"{job.cell}, batch {batch_size}: {short}", flush=True)
     probe = read_json(job.probe_file)
     with device_lock(*locks_of(probe)) as waited_s:
         while left:

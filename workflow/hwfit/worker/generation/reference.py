@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from hwfit.worker import hugging_face, zoo
-from hwfit.worker.generation import evaluation, text
+from hwfit.worker.generation import Decoder, evaluation, text
 from hwfit.worker.generation.torch import decoder_of
+from hwfit.worker.live_bytes import LiveBytes
 
 
 def language_model(source: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -48,8 +49,22 @@ def describe(
         "reference_perplexity": reading.perplexity,
         "context_tokens": context,
         "architecture": architecture(module),
-    }
+    } | memory_of_a_token(decoder, windows[:1])
     return arrays, facts
+
+
+def memory_of_a_token(decoder: Decoder, prompt: np.ndarray) -> dict[str, float]:
+    """Bytes of the largest set of activations while a prompt is read, and of the cache, by a token of it."""
+    tokens = torch.from_numpy(prompt).long()
+    cache = decoder.new_cache(*prompt.shape)
+    # The cache of some models has its arrays after the first call alone.
+    decoder.prefill(tokens, cache)
+    with LiveBytes() as live:
+        decoder.prefill(tokens, cache)
+    return {
+        "peak_activation_bytes_per_token": live.most / tokens.numel(),
+        "cache_bytes_per_token": decoder.cache_bytes(cache) / tokens.numel(),
+    }
 
 
 def context_tokens(module: Any) -> int | None:

@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hwfit.worker.passes import threads
+
+if TYPE_CHECKING:
+    from hwfit.worker.memory import SessionMemory
 
 Batch = Mapping[str, np.ndarray]
 
@@ -155,15 +158,26 @@ class Session(ABC):
         """Set the device's peak-memory counter to what is in use now (accelerators only)."""
 
     def peak_memory_bytes(self) -> int | None:
-        """Peak device memory since the reset; None where the process's own peak is the measure."""
+        """Peak device memory since the reset; None on a CPU, and where the runtime does not count."""
         return None
+
+    def peak_reserved_bytes(self) -> int | None:
+        """What the runtime's allocator held of the device at most since the reset; None where not told."""
+        return None
+
+    def members_memory(self) -> list[SessionMemory]:
+        """What the processes that compute for this one took since the reset."""
+        return []
 
 
 def load(name: str) -> ModuleType:
     """The module of a runtime: `open_session(request) -> Session`, `describe(accelerator, index) -> dict`,
-    `peak_kernels(accelerator, index, size, copy_bytes)`.
+    `matmul_kernel(accelerator, index, number_format, rows, size)` and
+    `copy_kernel(accelerator, index, copy_bytes)`.
 
     `describe` returns at least {"runtime_version", "device_name"} and may raise Unsupported where the
-    framework that is installed cannot use the device.
+    framework that is installed cannot use the device. The kernels are calls that return when the device is
+    done; they raise Unsupported for a format (of `hwfit.worker.peaks.FORMATS`) that would be computed in
+    another one.
     """
     return importlib.import_module(f"hwfit.worker.runtimes.{name}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -72,3 +73,22 @@ class LiteRtSession(Session):
 
     def threads(self) -> dict[str, int]:
         return {"interpreter": self.compute_threads}
+
+
+def int8_matmul_kernel(rows: int, size: int) -> Callable[[], None]:
+    """A fully connected layer of size x size int8 weights on rows x size int8 inputs, added up in int32."""
+    import tensorflow as tf
+
+    samples = np.random.default_rng(0).random((rows, size), np.float32)
+    layer = tf.keras.layers.Dense(size, use_bias=False)
+    module = tf.keras.Sequential([tf.keras.Input((size,), batch_size=rows), layer])
+    converter = tf.lite.TFLiteConverter.from_keras_model(module)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: iter([[samples]])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    interpreter = Interpreter(model_content=converter.convert(), num_threads=os.cpu_count() or 1)
+    interpreter.allocate_tensors()
+    (told,) = interpreter.get_input_details()
+    interpreter.set_tensor(told["index"], np.random.default_rng(0).integers(-128, 128, (rows, size), np.int8))
+    return interpreter.invoke

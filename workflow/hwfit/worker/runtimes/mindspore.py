@@ -102,6 +102,9 @@ class MindSporeSession(Session):
     def peak_memory_bytes(self) -> int | None:
         return None if self.accelerator == "cpu" else ms.runtime.max_memory_allocated()
 
+    def peak_reserved_bytes(self) -> int | None:
+        return None if self.accelerator == "cpu" else ms.runtime.max_memory_reserved()
+
 
 def open_session(request: Request) -> MindSporeSession:
     """Build the cell from the checkpoint on the device."""
@@ -127,21 +130,37 @@ def use_device(accelerator: str, index: int) -> None:
     ms.set_context(mode=ms.GRAPH_MODE)
 
 
-def peak_kernels(
-    accelerator: str, index: int, size: int, copy_bytes: int
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
-    use_device(accelerator, index)
-    left, right = (ms.Tensor(np.random.default_rng(i).random((size, size), np.float32)) for i in range(2))
-    source = ms.Tensor(np.ones(copy_bytes // 4, np.float32))
+def matmul_kernel(
+    accelerator: str, index: int, number_format: str, rows: int, size: int
+) -> Callable[[], Any]:
+    """A product of rows x size and size x size matrices, run to its end.
 
-    def matmul() -> None:
-        ms.ops.matmul(left, right)
+    Raises Unsupported where a product of int8 is int8 too: its sums overflow, so it is no product of a model.
+    """
+    use_device(accelerator, index)
+    random, dtype = np.random.default_rng(0), getattr(ms, number_format)
+    left, right = (
+        ms.Tensor(random.random(shape, np.float32)).astype(dtype) for shape in ((rows, size), (size, size))
+    )
+
+    def matmul() -> Any:
+        result = ms.ops.matmul(left, right)
         ms.runtime.synchronize()
+        return result
+
+    if number_format == "int8" and (got := matmul().dtype) != ms.int32:
+        raise Unsupported(f"a product of int8 is {got} here, whose sums overflow")
+    return matmul
+
+
+def copy_kernel(accelerator: str, index: int, copy_bytes: int) -> Callable[[], None]:
+    """A copy on the device, run to its end."""
+    use_device(accelerator, index)
+    source = ms.Tensor(np.ones(copy_bytes // 4, np.float32))
 
     def copy() -> None:
         # Tensor.copy goes through the host; a sum with zero reads and writes every value.
         ms.ops.add(source, 0.0)
         ms.runtime.synchronize()
 
-    return matmul, copy
+    return copy

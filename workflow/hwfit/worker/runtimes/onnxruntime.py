@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnx import TensorProto
 
 from hwfit.worker import arrangement, onnx_graphs
 from hwfit.worker.errors import Unsupported
@@ -172,22 +173,76 @@ def provider_of(accelerator: str) -> tuple[str, str, dict[str, str]]:
     return provider
 
 
-def peak_kernels(
-    accelerator: str, index: int, size: int, copy_bytes: int
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
+# What ONNX calls the formats of a product: its inputs, and what they add up in.
+ELEMENTS = {
+    "float32": (TensorProto.FLOAT, TensorProto.FLOAT),
+    "tf32": (TensorProto.FLOAT, TensorProto.FLOAT),
+    "bfloat16": (TensorProto.BFLOAT16, TensorProto.BFLOAT16),
+    "float16": (TensorProto.FLOAT16, TensorProto.FLOAT16),
+    "int8": (TensorProto.INT8, TensorProto.INT32),
+}
+
+
+def matmul_kernel(
+    accelerator: str, index: int, number_format: str, rows: int, size: int
+) -> Callable[[], None]:
+    """A product of a rows x size matrix and size x size weights, run to its end; int8 is added up in int32.
+
+    Raises Unsupported where there is no kernel for the format, and ONNX Runtime would compute in fp32.
+    """
+    left, result = ELEMENTS[number_format]
+    weights = left
+    if number_format == "int8" and accelerator == "cpu":
+        # As its quantizer makes them; signed on both sides there is no fast kernel.
+        left = TensorProto.UINT8
+    model = onnx_graphs.product(rows, size, left, weights, result)
+    settings = {"use_tf32": "1"} if number_format == "tf32" else {}
+    if number_format == "float16" and "Cast" in lowered(model, accelerator):
+        raise Unsupported("there is no kernel for it: it is converted to fp32 and back")
+    array = np.random.default_rng(0).random((rows, size), np.float32)
+    return bound(model, accelerator, converted(array, left, accelerator), settings)
+
+
+def copy_kernel(accelerator: str, index: int, copy_bytes: int) -> Callable[[], None]:
+    """A copy on the device, run to its end."""
+    value = onnxruntime.OrtValue.ortvalue_from_numpy(
+        np.ones(copy_bytes // 4, np.float32), provider_of(accelerator)[1], 0
+    )
+    return bound(onnx_graphs.doubling(copy_bytes // 4), accelerator, value, {})
+
+
+def bound(model: bytes, accelerator: str, value: Any, more: dict[str, str]) -> Callable[[], None]:
+    """The call of a graph of one input and one output that lie on the device."""
+    session, binding = bound_session(model, accelerator, value, more)
+    return lambda: session.run_with_iobinding(binding)
+
+
+def bound_session(model: bytes, accelerator: str, value: Any, more: dict[str, str]) -> tuple[Any, Any]:
+    """A session and its binding, of the device's provider alone."""
     provider, memory, settings = provider_of(accelerator)
-    random = np.random.default_rng(0)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = opened(model, options, [(provider, settings | more)])
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", value)
+    binding.bind_output("output", memory)
+    return session, binding
 
-    def bound(model: bytes, inputs: dict[str, np.ndarray]) -> Callable[[], None]:
-        session = onnxruntime.InferenceSession(model, providers=[(provider, settings)])
-        binding = session.io_binding()
-        for name, array in inputs.items():
-            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, memory, 0))
-        binding.bind_output("output", memory)
-        return lambda: session.run_with_iobinding(binding)
 
-    matrices = {name: random.random((size, size), np.float32) for name in ("left", "right")}
-    matmul = bound(onnx_graphs.product(size), matrices)
-    copy = bound(onnx_graphs.doubling(copy_bytes // 4), {"x": np.ones(copy_bytes // 4, np.float32)})
-    return matmul, copy
+def converted(array: np.ndarray, element: int, accelerator: str) -> Any:
+    """An array on the device in a format that numpy may not have: ONNX Runtime casts it there."""
+    value = onnxruntime.OrtValue.ortvalue_from_numpy(array, provider_of(accelerator)[1], 0)
+    session, binding = bound_session(onnx_graphs.cast(array.shape, element), accelerator, value, {})
+    session.run_with_iobinding(binding)
+    return binding.get_outputs()[0]
+
+
+def lowered(model: bytes, accelerator: str) -> set[str]:
+    """The operators that a graph becomes."""
+    provider, _, settings = provider_of(accelerator)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as directory:
+        options.optimized_model_filepath = path = str(Path(directory) / "model.onnx")
+        opened(model, options, [(provider, settings)])
+        return {node.op_type for node in onnx_graphs.read(path).graph.node}

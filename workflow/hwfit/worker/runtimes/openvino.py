@@ -187,24 +187,60 @@ def said(error: Exception) -> str:
     return next((line for line in lines if not line.startswith(where)), lines[0])
 
 
-def peak_kernels(
-    accelerator: str, index: int, size: int, copy_bytes: int
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
-    core = core_with(accelerator)
+# What a product's layer says it computes in, where it does what was asked for.
+COMPUTES = {"float32": ("f32",), "bfloat16": ("bf16",), "float16": ("f16",), "int8": ("i8", "u8")}
+HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
+
+
+def matmul_kernel(
+    accelerator: str, index: int, number_format: str, rows: int, size: int
+) -> Callable[[], Any]:
+    """A product of a rows x size matrix and size x size weights, run to its end; int8 as OpenVINO quantizes.
+
+    Raises Unsupported where the compiled layer computes in another format: a hint is no promise.
+    """
     random = np.random.default_rng(0)
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if number_format == "int8":
+        left = opset13.parameter([rows, size], np.int8)
+        array = random.integers(-128, 128, (rows, size), np.int8)
+        weights = opset13.constant(random.integers(-127, 128, (size, size), np.int8))
+        # A conversion and a scale of either side are what its quantizer leaves, and its plugins look for.
+        scale = opset13.constant(np.float32(0.01))
+        factors = [opset13.multiply(opset13.convert(side, "f32"), scale) for side in (left, weights)]
+    else:
+        left = opset13.parameter([rows, size], np.float32)
+        array = random.random((rows, size), np.float32)
+        factors = [left, opset13.constant(random.random((size, size), np.float32))]
+    node = opset13.matmul(*factors, False, True)
+    request = compiled_kernel(accelerator, index, node, left, HINTS[number_format])
+    model = request.get_compiled_model().get_runtime_model()
+    told = [op.get_rt_info() for op in model.get_ops()]
+    layers = [(info["layerType"].astype(str), info["runtimePrecision"].astype(str)) for info in told]
+    computed = {precision for layer, precision in layers if layer in ("FullyConnected", "MatMul")}
+    if not computed or not computed <= set(COMPUTES[number_format]):
+        raise Unsupported(
+            f"computes in {' and '.join(sorted(computed)) or 'an unknown format'} when asked for it"
+        )
+    return bound(request, array)
 
-    def kernel(node: Any, parameters: list[Any], arrays: list[np.ndarray]) -> Callable[[], None]:
-        model = openvino.Model([node], parameters)
-        request = core.compile_model(model, device_name(accelerator, index), settings).create_infer_request()
-        tensors = [openvino.Tensor(array, shared_memory=True) for array in arrays]
-        return lambda: request.infer(tensors, share_inputs=True, share_outputs=True)
 
-    left, right = (opset13.parameter([size, size], np.float32) for _ in range(2))
-    matrices = [random.random((size, size), np.float32) for _ in range(2)]
-    matmul = kernel(opset13.matmul(left, right, False, False), [left, right], matrices)
+def copy_kernel(accelerator: str, index: int, copy_bytes: int) -> Callable[[], Any]:
+    """A copy on the device, run to its end."""
     # A sum reads and writes every value, and is never folded away.
     values = opset13.parameter([copy_bytes // 4], np.float32)
-    copy = kernel(opset13.add(values, values), [values], [np.ones(copy_bytes // 4, np.float32)])
-    return matmul, copy
+    request = compiled_kernel(accelerator, index, opset13.add(values, values), values, "f32")
+    return bound(request, np.ones(copy_bytes // 4, np.float32))
+
+
+def compiled_kernel(accelerator: str, index: int, node: Any, parameter: Any, hint: str) -> Any:
+    """An inference request of a model of one input."""
+    settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    model = openvino.Model([node], [parameter])
+    compiled = core_with(accelerator).compile_model(model, device_name(accelerator, index), settings)
+    return compiled.create_infer_request()
+
+
+def bound(request: Any, array: np.ndarray) -> Callable[[], Any]:
+    """The call of a request on an input in place."""
+    tensor = openvino.Tensor(array, shared_memory=True)
+    return lambda: request.infer([tensor], share_inputs=True, share_outputs=True)

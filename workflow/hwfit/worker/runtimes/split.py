@@ -17,10 +17,11 @@ import numpy as np
 
 import hwfit
 from hwfit.catalog import COMPOSITE
-from hwfit.worker import conditions, exchange, host
+from hwfit.worker import conditions, exchange
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.exchange import Message
 from hwfit.worker.member_process import MemberProcess
+from hwfit.worker.memory import SessionMemory
 from hwfit.worker.runtimes import Batch, Placement, Request, Session
 from hwfit.worker.share_trial import Trial
 
@@ -190,9 +191,8 @@ class SplitSession(Session):
     def reset_peak_memory(self) -> None:
         self.ask_all(exchange.RESET)
 
-    def peak_memory_bytes(self) -> int:
-        # This process holds the batches on their way.
-        return int(sum(self.told("peak_bytes").values()) + host.process_peak_bytes())
+    def members_memory(self) -> list[SessionMemory]:
+        return [SessionMemory(**told) for told in self.told("memory").values()]
 
 
 def flat(told: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -214,6 +214,6 @@ def describe(accelerator: str, index: int) -> dict[str, Any]:
     return {"runtime_version": hwfit.__version__, "device_name": COMPOSITE}
 
 
-def peak_kernels(accelerator: str, index: int, size: int, copy_bytes: int) -> tuple[Any, Any]:
-    """The kernel of one thread that tells of the host's clock, for both: the members are not asked."""
-    return conditions.cpu_kernel(), conditions.cpu_kernel()
+def matmul_kernel(accelerator: str, index: int, number_format: str, rows: int, size: int) -> Any:
+    """The kernel of one thread that tells of the host's clock: the members are not asked."""
+    return conditions.cpu_kernel()

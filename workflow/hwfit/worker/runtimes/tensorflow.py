@@ -168,25 +168,46 @@ def strategy_of(accelerator: str, device: str) -> Any:
     return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=core)
 
 
-def peak_kernels(
-    accelerator: str, index: int, size: int, copy_bytes: int
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
-    with tf.device(device_of(accelerator, index)):
-        left, right = (tf.random.uniform((size, size)) for _ in range(2))
-        source = tf.ones((copy_bytes // 4,))
+def matmul_kernel(
+    accelerator: str, index: int, number_format: str, rows: int, size: int
+) -> Callable[[], Any]:
+    """A product of rows x size and size x size matrices, run to its end; int8 by LiteRT, as it is measured.
 
-    def finish() -> None:
+    Raises Unsupported for int8 on what LiteRT does not run on.
+    """
+    if number_format == "int8":
         if accelerator != "cpu":
-            tf.test.experimental.sync_devices()
+            raise Unsupported("int8 products are LiteRT's, which runs on CPUs here")
+        from hwfit.worker.runtimes.litert import int8_matmul_kernel
 
-    def matmul() -> None:
-        tf.linalg.matmul(left, right)
-        finish()
+        return int8_matmul_kernel(rows, size)
+    tf.config.experimental.enable_tensor_float_32_execution(number_format == "tf32")
+    dtype = tf.as_dtype("float32" if number_format == "tf32" else number_format)
+    with tf.device(device_of(accelerator, index)):
+        left, right = (tf.cast(tf.random.uniform(shape), dtype) for shape in ((rows, size), (size, size)))
+
+    def matmul() -> Any:
+        result = tf.linalg.matmul(left, right)
+        finish(accelerator)
+        return result
+
+    return matmul
+
+
+def copy_kernel(accelerator: str, index: int, copy_bytes: int) -> Callable[[], None]:
+    """A copy on the device, run to its end."""
+    with tf.device(device_of(accelerator, index)):
+        source = tf.ones((copy_bytes // 4,))
 
     def copy() -> None:
         # Eager identity only adds a reference; adding zero reads and writes every value.
         tf.raw_ops.AddV2(x=source, y=0.0)
-        finish()
+        finish(accelerator)
 
-    return matmul, copy
+    return copy
+
+
+def finish(accelerator: str) -> None:
+    """Wait for the device where it does not wait by itself."""
+    if accelerator != "cpu":
+        tf.test.experimental.sync_devices()

@@ -119,6 +119,9 @@ class TorchSession(Session):
     def peak_memory_bytes(self) -> int | None:
         return backend(self.device).max_memory_allocated() if self.device.type in COUNTS_MEMORY else None
 
+    def peak_reserved_bytes(self) -> int | None:
+        return backend(self.device).max_memory_reserved() if self.device.type in COUNTS_MEMORY else None
+
 
 def open_session(request: Request) -> TorchSession:
     """Load the checkpoint, apply the passes, move to the device."""
@@ -198,25 +201,46 @@ def backend(device: torch.device) -> Any:
     return getattr(torch, device.type)
 
 
-def peak_kernels(
-    accelerator: str, index: int, size: int, copy_bytes: int
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An fp32 product of size x size matrices, and a copy of copy_bytes, both run to their end."""
+def matmul_kernel(
+    accelerator: str, index: int, number_format: str, rows: int, size: int
+) -> Callable[[], torch.Tensor]:
+    """A product of rows x size and size x size matrices, run to its end; int8 is added up in int32."""
     device = device_of(accelerator, index)
-    left, right = (torch.rand(size, size, device=device) for _ in range(2))
+    if number_format == "int8":
+        left, right = (
+            torch.randint(-128, 128, shape, dtype=torch.int8, device=device)
+            for shape in ((rows, size), (size, size))
+        )
+        # The layout of cuBLASLt's int8 kernels.
+        right, product = right.t(), torch._int_mm
+    else:
+        dtype = torch.float32 if number_format == "tf32" else getattr(torch, number_format)
+        left, right = (torch.rand(shape, device=device).to(dtype) for shape in ((rows, size), (size, size)))
+        product = torch.matmul
+
+    def matmul() -> torch.Tensor:
+        torch.backends.cuda.matmul.allow_tf32 = number_format == "tf32"
+        result = product(left, right)
+        finish(device)
+        return result
+
+    return matmul
+
+
+def copy_kernel(accelerator: str, index: int, copy_bytes: int) -> Callable[[], None]:
+    """A copy on the device, run to its end."""
+    device = device_of(accelerator, index)
     source = torch.ones(copy_bytes // 4, device=device)
     target = torch.empty_like(source)
 
-    def finish() -> None:
-        if device.type != "cpu":
-            wait_for(device)
-
-    def matmul() -> None:
-        torch.matmul(left, right)
-        finish()
-
     def copy() -> None:
         target.copy_(source)
-        finish()
+        finish(device)
 
-    return matmul, copy
+    return copy
+
+
+def finish(device: torch.device) -> None:
+    """Wait for the device where it does not wait by itself."""
+    if device.type != "cpu":
+        wait_for(device)

@@ -92,6 +92,12 @@ class Scenario(ABC):
         """Time it; nothing else runs meanwhile."""
 
     @abstractmethod
+    def repeat(self, series: Series, seconds: float) -> int:
+        """Do again what was timed, for about so long and not at all where nothing can be; all that was begun
+        is done at the end. Returns the samples that were answered.
+        """
+
+    @abstractmethod
     def figures(self, series: Series) -> tuple[dict[str, float | None], list[Flag], dict[str, Any]]:
         """Metrics of the latency, what they do not prove, and details: among them "median_standard_error",
         the relative standard error of what rounds are compared by.

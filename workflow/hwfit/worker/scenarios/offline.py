@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.worker.scenarios import Series
 from hwfit.worker.scenarios.single_stream import SingleStream
 
 
@@ -39,13 +40,23 @@ class Offline(SingleStream):
 
     def inputs(self) -> Sequence[Any]:
         # What the last series left under way would delay the first calls of this one.
-        while self.started:
-            self.session.finish(self.started.popleft())
+        self.finish_all()
         times = -(-self.session.calls_at_a_time() // len(self.batches)) if self.session.is_asynchronous else 0
         # Whole turns, so that the oldest call is one with the inputs that the next is started with.
         ahead = (batch for _ in range(times) for batch in self.batches)
         self.started = deque(self.session.start(self.session.place(batch)) for batch in ahead)
         return self.batches
+
+    def finish_all(self) -> int:
+        """Wait for the calls that are under way; returns how many."""
+        under_way = len(self.started)
+        while self.started:
+            self.session.finish(self.started.popleft())
+        return under_way
+
+    def repeat(self, series: Series, seconds: float) -> int:
+        self.finish_all()
+        return super().repeat(series, seconds) + self.finish_all() * self.batch_size
 
     def fetched(self, output: Any) -> np.ndarray:
         return output

@@ -127,12 +127,20 @@ class Server(Scenario):
         wanted = max(REQUESTS, math.ceil(rate * min_seconds))
         # Rounded up, since at the lowest rate not one request is to spare.
         most = math.ceil(rate * self.job.measurement["server_seconds"] - 1e-9)
-        requests = max(FEWEST_REQUESTS, min(wanted, most))
+        return self.serve(rate, max(FEWEST_REQUESTS, min(wanted, most)))
+
+    def serve(self, rate: float, requests: int) -> Arrivals:
+        """Requests at one rate."""
         longest = max(limit for _, limit in self.limits_s)
         # Far more than may wait in time, and enough of them that the percentiles are lost.
         most_waiting = max(4 * self.sizes[-1], math.ceil(4 * rate * longest), math.ceil(0.15 * requests))
         samples = len(next(iter(self.samples.values())))
         return serve(self.answer, samples, self.sizes[-1], rate, requests, most_waiting, self.job.round + 1)
+
+    def repeat(self, series: Series, seconds: float) -> int:
+        """Requests at the highest rate that holds."""
+        rate = series.details["rate_that_holds_per_s"]
+        return len(self.serve(rate, math.ceil(rate * seconds)).latencies_s) if rate else 0
 
     def verdict(self, arrivals: Arrivals) -> str:
         """Whether every limit was kept: 'met', 'violated' or 'unproven'."""

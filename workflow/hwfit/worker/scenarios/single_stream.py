@@ -5,6 +5,7 @@ A duration is that of a call: from inputs that lie on the device to outputs that
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -54,6 +55,14 @@ class SingleStream(Scenario):
             measured_s=float(durations.sum()),
             details={"page_faults_per_call": faults},
         )
+
+    def repeat(self, series: Series, seconds: float) -> int:
+        call, inputs = self.call, self.inputs()
+        calls, end = 0, time.perf_counter() + seconds
+        while not calls or time.perf_counter() < end:
+            call(inputs[calls % len(inputs)])
+            calls += 1
+        return calls * self.batch_size
 
     def answers(self, outputs: list[Any]) -> Iterator[Answer]:
         """What the timed calls gave last for each input, beside what was given before."""

@@ -1,0 +1,194 @@
+"""From the records of training to rows: every run of the plan has one, whatever happened to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hwfit.halving import Standing, judge, standing_of
+from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json
+from hwfit.training_plan import TRAINING, Group, verdict_file
+from hwfit.training_records import (
+    TrainingRecord,
+    TrainingRun,
+    read_log,
+    read_training_record,
+    record_path,
+)
+
+# Of a curve, as many as a chart can show.
+MOST_POINTS = 60
+RUN_FIELDS = tuple(field.name for field in fields(TrainingRun))
+
+
+@dataclass
+class TrainingRow:
+    """One run: its last record, and where and why the search stopped it, if it did."""
+
+    run: TrainingRun
+    planned: Mapping[str, Any]
+    status: str
+    reason: str = ""
+    record: TrainingRecord | None = None
+    stopped: str = ""
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        return self.record.metrics if self.record else {}
+
+    @property
+    def valid(self) -> bool:
+        return self.record is not None and self.record.valid
+
+
+def read_training(plan: Mapping[str, Any], directory: Path | str = ".") -> list[TrainingRow]:
+    """The rows of a plan's runs, from the records below a directory."""
+    directory = Path(directory)
+    ends = read_ends(plan, directory)
+    return [read_row(planned, ends, directory) for planned in plan.get("training", [])]
+
+
+def read_row(planned: Mapping[str, Any], ends: Mapping[str, tuple[int, str]], directory: Path) -> TrainingRow:
+    """One run's row: the record of the last rung that it came to."""
+    run = run_of(planned)
+    if planned["status"]:
+        return TrainingRow(run, planned, planned["status"], planned["reason"])
+    last, why = ends.get(run.path, (len(planned["rung_epochs"]) - 1, ""))
+    try:
+        record = read_training_record(record_path(directory / TRAINING / run.path, last))
+        if record.run != run.to_dict():
+            raise RecordError(f"speaks of {TrainingRun(**record.run)}")
+    except RecordError as error:
+        return TrainingRow(run, planned, "crashed", f"no record that can be read: {error}")
+    # A run that failed was not stopped by the search: its status says what ended it.
+    stopped = f"rung {last}, {why}" if why and record.status == "ok" else ""
+    return TrainingRow(run, planned, record.status, record.reason, record, stopped)
+
+
+def read_ends(plan: Mapping[str, Any], directory: Path) -> dict[str, tuple[int, str]]:
+    """Of the runs that ended before the last rung: in which, and why where the search stopped them."""
+    found: dict[str, tuple[int, str]] = {}
+    for group, rungs in groups_of(plan).items():
+        for rung in range(rungs - 1):
+            path = directory / verdict_file(group, rung)
+            try:
+                verdict = read_json(path)
+                found |= {run: (at, "") for run, at in verdict["finished"].items()}
+                found |= {run: (rung, each["reason"]) for each in verdict["stopped"] for run in each["runs"]}
+            except (RecordError, KeyError, TypeError, AttributeError) as error:
+                print(f"{path}: does not say which runs ended ({error})", file=sys.stderr)
+                break
+    return found
+
+
+def groups_of(plan: Mapping[str, Any]) -> dict[Group, int]:
+    """The groups of runs that were made, with their number of rungs."""
+    return {
+        (planned["device"], planned["runtime"], planned["model"]): len(planned["rung_epochs"])
+        for planned in plan.get("training", [])
+        if not planned["status"]
+    }
+
+
+def judge_rung(
+    plan: Mapping[str, Any], group: Group, rung: int, directory: Path | str = "."
+) -> dict[str, Any]:
+    """The verdict on a rung of a group, as `results/halving/` holds it."""
+    directory = Path(directory)
+    planned = {
+        run_of(each).path: each
+        for each in plan["training"]
+        if not each["status"] and (each["device"], each["runtime"], each["model"]) == group
+    }
+    going, finished = list(planned), {}
+    if rung:
+        before = read_json(directory / verdict_file(group, rung - 1))
+        going, finished = before["go_on"], before["finished"]
+    at = {path: rung for path in going} | finished
+    standings = [read_standing(run_of(planned[path]), at[path], directory) for path in at if path in planned]
+    any_run = next(iter(planned.values()))
+    verdict = judge(standings, any_run["eta"])
+    return {
+        "group": list(group),
+        "rung": rung,
+        "epochs": any_run["rung_epochs"][rung],
+        "go_on": verdict.go_on,
+        "finished": {path: at[path] for path in verdict.finished},
+        "stopped": [asdict(each) for each in verdict.stopped],
+    }
+
+
+def read_standing(run: TrainingRun, rung: int, directory: Path) -> Standing:
+    """Where a run stands after a rung; where its record cannot be read, it has failed."""
+    try:
+        record = read_training_record(record_path(directory / TRAINING / run.path, rung))
+    except RecordError as error:
+        return Standing(run, failure=f"crashed: {error}")
+    return standing_of(run, record.to_dict())
+
+
+def forget_training(directory: Path) -> list[Path]:
+    """Remove the records of what may go away by itself, to be tried again; returns what was removed.
+
+    A run that was disturbed begins anew, since its time counts from the start; one that broke off goes on
+    from its checkpoint.
+    """
+    removed: list[Path] = []
+    for path in sorted((directory / TRAINING).glob("**/rung*.json")):
+        if not path.exists():
+            continue
+        try:
+            record = read_training_record(path)
+        except RecordError:
+            removed.append(path)
+        else:
+            is_disturbed = record.status == "ok" and not record.valid
+            removed += sorted(path.parent.iterdir()) if is_disturbed else []
+            removed += [path] if record.status in TRANSIENT_STATUSES else []
+        for file in removed:
+            file.unlink(missing_ok=True)
+    return removed
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The learning curve that stands for a configuration: (seconds trained, validation accuracy) an epoch."""
+
+    path: str
+    points: list[tuple[float, float]]
+
+
+def typical_curves(runs: pd.DataFrame, directory: Path | str = ".") -> list[Curve]:
+    """For each configuration of a table of runs the curve of the run in the middle of its seeds."""
+    found = []
+    names = [name for name in RUN_FIELDS if name != "seed"]
+    for _, seeds in runs.groupby(names, sort=False):
+        measured = seeds[seeds["epochs"].notna()]
+        if measured.empty:
+            continue
+        ranked = measured.sort_values(
+            ["seconds_to_target", "best_validation_accuracy"], ascending=[True, False]
+        )
+        run = run_of(ranked.iloc[(len(ranked) - 1) // 2].to_dict())
+        known = [(each.get("seconds"), each.get("validation_accuracy")) for each in curve_of(run, directory)]
+        points = [(float(s), float(a)) for s, a in known if s and a is not None]
+        found.append(Curve(run.configuration, points[:: max(1, len(points) // MOST_POINTS)]))
+    return found
+
+
+def curve_of(run: TrainingRun, directory: Path | str = ".") -> list[dict[str, Any]]:
+    """A line an epoch, see `training_records.LOG`."""
+    return read_log(Path(directory) / TRAINING / run.path)
+
+
+def run_of(planned: Mapping[str, Any]) -> TrainingRun:
+    """The run that a line of the plan, or of a table, is of."""
+    told = {name: planned[name] for name in RUN_FIELDS}
+    told |= {name: int(told[name]) for name in ("batch_size", "seed", "accumulation")}
+    told["activation_checkpointing"] = bool(told["activation_checkpointing"])
+    return TrainingRun(**told)
