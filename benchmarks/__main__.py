@@ -27,6 +27,7 @@ from scipy.stats import beta
 from benchmarks import halving as halving_replay
 from benchmarks import memory as memory_prediction
 from benchmarks import tracking as tracking_rate
+from benchmarks import training as training_overhead
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
 from hwfit.catalog import generation_scenario
 from hwfit.decide import TIE_SHARE
@@ -376,6 +377,11 @@ def memory(project: Project) -> dict[str, Any]:
     return memory_prediction.measure(project)
 
 
+def training(project: Project) -> dict[str, Any]:
+    """(k) Training by hwfit beside a loop written by hand, in each framework."""
+    return training_overhead.measure(project)
+
+
 def deep_compression(project: Project) -> dict[str, Any]:
     """(i) Deep Compression of the paper's networks on MNIST, beside the paper's figures."""
     found: dict[str, Any] = project.script("deep_compression.py", str(project.directory / "deep-compression"))
@@ -407,6 +413,7 @@ BENCHMARKS = {
     "deep-compression": deep_compression,
     "halving": halving,
     "tracking": tracking,
+    "training": training,
 }
 
 

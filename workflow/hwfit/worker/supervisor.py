@@ -255,8 +255,9 @@ class Worker:
             )
         os.close(writer)
         assert self.process.stdin is not None
-        self.process.stdin.write(self.message(job, batch_sizes))
-        self.process.stdin.close()
+        # One that has died already is found to have, when it is waited for.
+        with contextlib.suppress(BrokenPipeError), self.process.stdin as stdin:
+            stdin.write(self.message(job, batch_sizes))
         self.reader = reader
         self.said = b""
         self.poll = select.poll()

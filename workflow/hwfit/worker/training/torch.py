@@ -63,7 +63,7 @@ class TorchTrainer(Trainer):
         return inputs.to(self.device), labels.to(self.device)
 
     def plan(self, rows: np.ndarray, rates: np.ndarray) -> Sequence[Any]:
-        placed = torch.from_numpy(rows).to(self.device)
+        placed = torch.from_numpy(rows).to(self.device, torch.int64)
         return list(zip(placed.unbind(), rates.tolist(), strict=True))
 
     def step(self, planned: Any) -> torch.Tensor:
@@ -196,9 +196,10 @@ def initial_module(setup: Setup) -> nn.Module:
 def optimizer_of(name: str, parameters: Sequence[nn.Parameter], setup: Setup) -> torch.optim.Optimizer:
     """The optimizer, with what decays and what does not in groups of their own."""
     given, rate = setup.hyperparameters, setup.run.learning_rate
-    decays = [p for p in parameters if p.ndim >= LEAST_AXES_THAT_DECAY]
-    others = [p for p in parameters if p.ndim < LEAST_AXES_THAT_DECAY]
-    groups = [{"params": decays, "weight_decay": given["weight_decay"]}]
+    decay = given["weight_decay"]
+    decays = [p for p in parameters if not decay or p.ndim >= LEAST_AXES_THAT_DECAY]
+    others = [p for p in parameters if decay and p.ndim < LEAST_AXES_THAT_DECAY]
+    groups = [{"params": decays, "weight_decay": decay}]
     if others:
         groups.append({"params": others, "weight_decay": 0.0})
     betas = (given.get("beta1", 0.0), given.get("beta2", 0.0))

@@ -74,7 +74,7 @@ class SharingTrainer(TorchTrainer):
         while True:
             what, more = self.broadcast(torch.empty(2, dtype=torch.float64)).tolist()
             if what == STEP:
-                rows = torch.empty(self.setup.run.batch_size, dtype=torch.int32)
+                rows = torch.empty(self.setup.run.batch_size, dtype=torch.int64)
                 super().step((self.broadcast(rows), more))
             elif what == LOAD:
                 content = self.broadcast(torch.empty(int(more), dtype=torch.uint8))
