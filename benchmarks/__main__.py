@@ -372,14 +372,14 @@ def tracking(project: Project) -> dict[str, Any]:
     return tracking_rate.measure(project.directory)
 
 
-def training(project: Project) -> dict[str, Any]:
-    """(k) Training by hwfit beside a loop written by hand, in each framework."""
-    return training_overhead.measure(project)
-
-
 def memory(project: Project) -> dict[str, Any]:
     """(j) Peak memory predicted from a model's card and its runtime's inventory, beside the measured one."""
     return memory_prediction.measure(project)
+
+
+def training(project: Project) -> dict[str, Any]:
+    """(k) Training by hwfit beside a loop written by hand, in each framework."""
+    return training_overhead.measure(project)
 
 
 def deep_compression(project: Project) -> dict[str, Any]:
