@@ -14,7 +14,12 @@ RUNTIMES = ("torch", "tensorflow", "mindspore", "onnxruntime", "openvino")
 ENVIRONMENTS = {runtime: f"{runtime}-cpu" for runtime in RUNTIMES}
 CATALOGUE = yaml.safe_load((ROOT / "config" / "models.yaml").read_text())
 # Language models have checkpoints and sessions of another kind, and tests of their own.
-MODELS = {name: model for name, model in CATALOGUE.items() if model["task"] != "generation"}
+# Nor is a network looked at again that has a second name for other data.
+MODELS = {
+    name: model
+    for name, model in CATALOGUE.items()
+    if model["task"] != "generation" and name in {source.get("zoo") for source in model["sources"].values()}
+}
 
 
 def run_python(python: str, code: str, *arguments: str, cwd: Path = ROOT) -> dict:

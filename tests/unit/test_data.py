@@ -16,6 +16,7 @@ from hwfit.data import (
     photographs,
     python_help,
     python_topics,
+    scene_names,
     write_dataset,
 )
 
@@ -31,6 +32,15 @@ def test_digits_are_split_evenly_and_without_overlap():
     assert data["x_test"].min() >= 0
     assert data["x_test"].max() <= 1
     assert np.bincount(data["y_test"]).min() >= 34
+    train = {image.tobytes() for image in data["x_train"]}
+    assert not any(image.tobytes() in train for image in data["x_test"])
+
+
+def test_scenes_are_named_and_no_crop_to_test_is_one_to_train_on():
+    data = scene_names()
+    for part, count in (("train", 46), ("test", 14)):
+        assert data[f"x_{part}"].shape == (7 * count, 128, 128, 3)
+        assert np.bincount(data[f"y_{part}"]).tolist() == [count] * 7
     train = {image.tobytes() for image in data["x_train"]}
     assert not any(image.tobytes() in train for image in data["x_test"])
 

@@ -6,6 +6,7 @@ import math
 import random
 import resource
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hwfit.training_records import LOG, read_log
 from hwfit.worker.training import loop as training_loop
 from hwfit.worker.training.checkpoint import NAMES
 from hwfit.worker.training.loop import Diverged, WriteError
+from hwfit.worker.training.metering import Metering
 from training import make_training_job, open_loop
 
 TIMES = ("seconds", "samples_per_s", "at")
@@ -207,8 +209,18 @@ def test_a_log_on_a_full_disk_is_named(tmp_path):
 
 
 def test_energy_adds_up_over_sessions_and_is_unknown_once_it_was_not_metered(tmp_path):
-    job = make_training_job(tmp_path, epochs=1)
-    assert trained(job, energy_j=lambda: 5.0).progress.energy_j == 5.0
-    later = make_training_job(tmp_path, epochs=2, rung=1)
-    assert trained(later, energy_j=lambda: 2.0).progress.energy_j == 7.0
-    assert trained(make_training_job(tmp_path, epochs=3, rung=2)).progress.energy_j is None
+    def energy_of(epochs: int, watts: str | None) -> float | None:
+        command = {"command": f"echo {watts}", "scope": "node", "interval_s": 0.01} if watts else {}
+        settings = {"epochs": epochs, "rung": epochs, "energy": {"seconds": 1.0} | command}
+        job = make_training_job(tmp_path, **settings)
+        loop = open_loop(job, metering=Metering(job, "unknown:0"))
+        # Long enough for a command to be heard.
+        loop.trainer.losses = lambda pending: time.sleep(0.05) or np.array(pending)
+        loop.train()
+        assert loop.metering.source == ("sampled:command" if watts else "")
+        return loop.progress.energy_j
+
+    first = energy_of(1, "40")
+    both = energy_of(2, "40")
+    assert 0 < first < both
+    assert energy_of(3, None) is None

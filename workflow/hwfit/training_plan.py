@@ -127,6 +127,7 @@ class TrainingPlan:
             "checkpoint_seconds": matrix.checkpoint_seconds,
             "timeout_seconds": matrix.timeout_seconds,
             "memory_limit_mb": device.memory_limit_mb,
+            "energy": self.plan.energy_of(run.device),
             "parallel": {"processes": matrix.processes} if matrix.processes > 1 else None,
         }
 

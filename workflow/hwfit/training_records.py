@@ -49,10 +49,10 @@ JOB: dict[str, str] = {
     "checkpoint_seconds": "between two checkpoints: what a kill loses at most",
     "timeout_seconds": "without a word from the worker",
     "parallel": 'null, or {"processes": n}: so many, each with its share of a batch',
-    "power_command": "null, or a command that meters",
+    "energy": "how the device is metered, as a profile's job says it; empty: not",
 }
 # Those that may be left out.
-OPTIONAL = {"threads", "cores", "memory_limit_mb", "parallel", "power_command", "target_accuracy"}
+OPTIONAL = {"threads", "cores", "memory_limit_mb", "parallel", "energy", "target_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Optimizer:
 _ALL = ("torch", "tensorflow", "mindspore")
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
-# docs/training.md says what each hyperparameter means, the same in all frameworks.
+# docs/optimizers.md says what each hyperparameter means, the same in all frameworks.
 OPTIMIZERS = {
     "sgd": Optimizer(_ALL, {"weight_decay": 0.0}),
     "momentum": Optimizer(_ALL, {"momentum": 0.9, "weight_decay": 0.0}),
@@ -107,7 +107,7 @@ METRICS: dict[str, str] = {
     "test_accuracy": "on the test data, once the run is over: no choice is made by it",
     "peak_memory_mb": "of the process on cpu, of the device elsewhere, while training; starting not included",
     "parameters": "weights that are trained",
-    "energy_j": "energy while training, gross",
+    "energy_j": "energy of training, evaluation and checkpoints, gross",
     "energy_to_target_j": "of that, until the target accuracy",
 }
 

@@ -143,7 +143,7 @@ class EnergyPass:
         return Energy(figures, flags, details)
 
 
-def external_meter(job: Job) -> Command | None:
+def external_meter(job: Any) -> Command | None:
     """The command that prints watts, where the device names one."""
     if not job.energy.get("command"):
         return None

@@ -47,7 +47,7 @@ class TrainingJob:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     timeout_seconds: float = TIMEOUT_SECONDS
     parallel: Mapping[str, Any] | None = None
-    power_command: str | None = None
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrainingJob:

@@ -24,6 +24,7 @@ from hwfit.worker import host
 from hwfit.worker.supervisor import now
 from hwfit.worker.training import checkpoint
 from hwfit.worker.training.job import TrainingJob
+from hwfit.worker.training.metering import Metering
 from hwfit.worker.training.progress import Progress
 from hwfit.worker.training.schedule import learning_rates, order
 from hwfit.worker.training.trainer import Setup, Trainer
@@ -52,7 +53,7 @@ class Loop:
     ----------
     classes : that the network tells apart
     alive : called now and then
-    energy_j : joules since it was first called; None where nothing meters
+    metering : has the session's energy; None where nothing meters
     began : when the session began, by `clock`
     """
 
@@ -63,12 +64,12 @@ class Loop:
         trainer: Trainer,
         classes: int,
         alive: Callable[[], None] = lambda: None,
-        energy_j: Callable[[], float | None] = lambda: None,
+        metering: Metering | None = None,
         clock: Callable[[], float] = time.perf_counter,
         began: float | None = None,
     ) -> None:
         self.job, self.setup, self.trainer, self.classes = job, setup, trainer, classes
-        self.alive, self.energy_j, self.clock = alive, energy_j, clock
+        self.alive, self.metering, self.clock = alive, metering, clock
         self.progress = Progress()
         self.said: list[str] = []
         self.resumed_at: int | None = None
@@ -96,16 +97,27 @@ class Loop:
     def train(self) -> None:
         """Train to the end of the rung, or to the target. Raises Diverged and WriteError."""
         progress = self.progress
+        if self.is_done():
+            return
         self.trainer.reset_peak_memory()
         host.reset_process_peak()
-        before = progress.step
-        while progress.epoch < self.job.epochs and progress.reached is None:
-            self.train_epoch()
-            self.finish_epoch()
-            if self.clock() - self.saved_at >= self.job.checkpoint_seconds:
-                self.save()
-        if progress.step > before:
-            self.save()
+        if self.metering:
+            self.metering.start()
+        try:
+            while not self.is_done():
+                self.train_epoch()
+                self.finish_epoch()
+                if not self.is_done() and self.clock() - self.saved_at >= self.job.checkpoint_seconds:
+                    self.save()
+        finally:
+            progress.energy_j = self.energy(is_last=True)
+        if progress.reached:
+            progress.reached["energy_j"] = progress.energy_j
+        self.save()
+
+    def is_done(self) -> bool:
+        """Whether the target, or the end of the rung, is reached."""
+        return self.progress.epoch >= self.job.epochs or self.progress.reached is not None
 
     def train_epoch(self) -> None:
         """The steps of this epoch that are still to be made."""
@@ -206,7 +218,7 @@ class Loop:
                 "epochs": progress.epoch,
                 "samples": progress.step * self.job.run.batch_size,
                 "seconds": progress.train_s,
-                "energy_j": progress.energy_j,
+                "energy_j": None,
             }
         progress.step_in_epoch, progress.epoch_loss, progress.epoch_s = 0, 0.0, 0.0
         self.alive()
@@ -254,9 +266,9 @@ class Loop:
         """The time of all sessions, this one so far."""
         return self.wall_before_s + self.clock() - self.began
 
-    def energy(self) -> float | None:
+    def energy(self, is_last: bool = False) -> float | None:
         """Joules of all sessions; None where one of them was not metered."""
-        metered = self.energy_j()
+        metered = self.metering.energy_j(is_last) if self.metering else None
         if metered is None or (self.energy_before_j is None and self.resumed_at is not None):
             return None
         return (self.energy_before_j or 0.0) + metered

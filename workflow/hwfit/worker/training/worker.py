@@ -29,6 +29,7 @@ from hwfit.worker.supervisor import now
 from hwfit.worker.training import data
 from hwfit.worker.training.job import TrainingJob
 from hwfit.worker.training.loop import Diverged, Loop, WriteError
+from hwfit.worker.training.metering import Metering
 from hwfit.worker.training.progress import speed
 from hwfit.worker.training.trainer import Setup, open_trainer
 
@@ -84,10 +85,12 @@ class Session:
         )
         self.require_batch()
         self.trainer = open_trainer(self.setup)
+        identity = job.context()["device"]["identity"]
+        self.metering = Metering(job, identity)
         alive()
         classes = self.trainer.outputs()
         read.require_labels(classes, str(job.data))
-        self.loop = Loop(job, self.setup, self.trainer, classes, alive, meter_of(job), began=self.began)
+        self.loop = Loop(job, self.setup, self.trainer, classes, alive, self.metering, began=self.began)
         self.loop.resume()
         # What the framework and the model hold stays: later collections need not look at it again.
         gc.collect()
@@ -129,7 +132,9 @@ class Session:
             is_reached=None if target is None else progress.reached is not None,
             diverged_at_step=diverged_at,
             metrics=metrics(loop, weights, test_accuracy),
-            flags=[Flag(**flag) for flag in progress.flags],
+            flags=[*(Flag(**flag) for flag in progress.flags), *self.metering.flags],
+            energy_source=self.metering.source,
+            energy_scope=self.metering.scope,
             context=context,
             sessions=progress.sessions,
             details=self.trainer.details
@@ -145,6 +150,7 @@ class Session:
                 "checkpoints": loop.said,
                 "load_s": self.load_s,
                 "conditions": conditions.figures(),
+                "energy_absences": self.metering.absences,
             },
         )
 
@@ -193,11 +199,6 @@ def metrics(
             "parameters": sum(math.prod(array.shape) for array in weights.values()),
         }
     )
-
-
-def meter_of(job: TrainingJob) -> Callable[[], float | None]:
-    """What tells the joules since it was first asked; here, nothing does."""
-    return lambda: None
 
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:

@@ -12,7 +12,8 @@ A module has
   on its inputs (see `settling`).
 
 A language model has, instead of `evaluation_inputs`, `published()`, which fetches its weights: the module
-with them, and its tokenizer. Its `torch_module()` leaves the weights to a checkpoint.
+with them, and its tokenizer. Its `torch_module()` leaves the weights to a checkpoint. One that can be trained
+has `ARCHITECTURE` and `training_tokens(dataset)`, its tokens as one row.
 """
 
 from __future__ import annotations

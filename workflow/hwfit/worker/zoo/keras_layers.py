@@ -47,7 +47,9 @@ class Builder:
                 return self.convolved(layer, x, name)
             case kinds.BatchNorm():
                 own = ("weight", "bias", "running_mean", "running_var")
-                made = keras.layers.BatchNormalization(epsilon=kinds.BATCH_NORM_EPSILON, name=name)
+                # In training, torch's running statistics keep as much of what they were.
+                settings = {"epsilon": kinds.BATCH_NORM_EPSILON, "momentum": 0.9}
+                made = keras.layers.BatchNormalization(**settings, name=name)
                 return called(made, x, [self.weights[f"{name}.{part}"] for part in own])
             case kinds.MaxPool():
                 widened = padded(x, layer.padding, -float("inf"))
