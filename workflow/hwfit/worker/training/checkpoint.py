@@ -45,7 +45,7 @@ def write(directory: Path, checkpoint: Checkpoint) -> Path:
 
 
 def newest(directory: Path, trajectory: str, last_step: int) -> tuple[Checkpoint | None, list[str]]:
-    """The latest whole checkpoint of a trajectory up to a step, or None; and what is to be said of the others.
+    """The latest whole checkpoint of a trajectory up to a step, or None; and what is said of the others.
 
     Those are removed: what is written next must replace the older of two that are whole.
     """
