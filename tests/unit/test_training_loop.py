@@ -87,6 +87,13 @@ def test_rungs_go_on_from_each_other_as_one_run(tmp_path):
     assert loop.progress.train_s > loop.progress.epoch_s
 
 
+def test_an_early_rung_that_is_made_again_does_not_take_a_later_ones_weights(tmp_path):
+    trained(make_training_job(tmp_path, rung=1, epochs=3))
+    loop = trained(make_training_job(tmp_path, rung=0, epochs=1))
+    assert loop.progress.step == 9
+    assert "of a later rung" in loop.said[0]
+
+
 def test_an_epoch_sees_each_sample_once_and_each_in_another_order(tmp_path):
     steps = trained(make_training_job(tmp_path)).trainer.steps
     epochs = [np.concatenate(steps[first : first + 9]) for first in (0, 9, 18)]

@@ -44,8 +44,8 @@ def write(directory: Path, checkpoint: Checkpoint) -> Path:
     return path
 
 
-def newest(directory: Path, trajectory: str) -> tuple[Checkpoint | None, list[str]]:
-    """The latest whole checkpoint of a trajectory, or None; and what is to be said of those left out.
+def newest(directory: Path, trajectory: str, last_step: int) -> tuple[Checkpoint | None, list[str]]:
+    """The latest whole checkpoint of a trajectory up to a step, or None; and what is said of the others.
 
     Those are removed: what is written next must replace the older of two that are whole.
     """
@@ -54,10 +54,13 @@ def newest(directory: Path, trajectory: str) -> tuple[Checkpoint | None, list[st
     for path in (directory / name for name in NAMES if (directory / name).exists()):
         try:
             checkpoint = read(path)
-            if checkpoint.meta["trajectory"] == trajectory:
+            if checkpoint.meta["trajectory"] != trajectory:
+                said.append(f"{path} was of another run (data, settings, machine or packages): removed")
+            elif checkpoint.meta["step"] > last_step:
+                said.append(f"{path} was of a later rung than this one, which begins anew: removed")
+            else:
                 found.append(checkpoint)
                 continue
-            said.append(f"{path} was of another run (data, settings, machine or packages) and is removed")
         except DamagedCheckpoint as error:
             said.append(f"{error}: removed")
         path.unlink()

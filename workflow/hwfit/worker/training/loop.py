@@ -81,7 +81,8 @@ class Loop:
 
     def resume(self) -> None:
         """Take up the last checkpoint, if there is one, and cut from the log what came after it."""
-        found, self.said = checkpoint.newest(self.job.directory, self.job.trajectory)
+        last_step = self.job.epochs * self.steps_an_epoch
+        found, self.said = checkpoint.newest(self.job.directory, self.job.trajectory, last_step)
         if found:
             self.progress = Progress(**found.meta["progress"])
             self.trainer.load(found.arrays)

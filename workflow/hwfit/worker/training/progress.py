@@ -54,7 +54,6 @@ class Progress:
     validation_accuracy: float | None = None
     best_validation_accuracy: float | None = None
     peak_bytes: float | None = None
-    flags: list[dict[str, Any]] = field(default_factory=list)
     log_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:

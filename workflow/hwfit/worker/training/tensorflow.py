@@ -129,7 +129,7 @@ class TensorFlowTrainer(Trainer):
                 loss = tf.reduce_mean(cross_entropy(scores, tf.gather(labels, part))) / count
             found = tape.gradient(loss, self.trained)
             gradients = [
-                total + tf.convert_to_tensor(new) for total, new in zip(gradients, found, strict=True)
+                before + tf.convert_to_tensor(new) for before, new in zip(gradients, found, strict=True)
             ]
             total += loss
         if self.decay:

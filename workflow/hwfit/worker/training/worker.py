@@ -14,13 +14,12 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any, TextIO
 
 import numpy as np
 
-from hwfit.records import Flag, without_non_finite, write_json
-from hwfit.training_records import METRICS, TrainingRecord
+from hwfit.records import Flag, RecordError, without_non_finite, write_json
+from hwfit.training_records import METRICS, TrainingRecord, read_training_record, record_path
 from hwfit.worker import host
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.errors import Unavailable, Unsupported
@@ -119,7 +118,6 @@ class Session:
         except Diverged as error:
             status, reason, diverged_at = "diverged", str(error), error.step
         progress, target = loop.progress, self.job.target_accuracy
-        progress.flags += [asdict(flag) for flag in conditions.flags()]
         is_over = progress.reached is not None or progress.epoch >= self.job.max_epochs
         test_accuracy = None
         if status == "ok" and is_over and self.setup.data.test:
@@ -132,7 +130,7 @@ class Session:
             is_reached=None if target is None else progress.reached is not None,
             diverged_at_step=diverged_at,
             metrics=metrics(loop, weights, test_accuracy),
-            flags=[*(Flag(**flag) for flag in progress.flags), *self.metering.flags],
+            flags=[*flags_of_the_rung_before(self.job), *conditions.flags(), *self.metering.flags],
             energy_source=self.metering.source,
             energy_scope=self.metering.scope,
             context=context,
@@ -199,6 +197,14 @@ def metrics(
             "parameters": sum(math.prod(array.shape) for array in weights.values()),
         }
     )
+
+
+def flags_of_the_rung_before(job: TrainingJob) -> list[Flag]:
+    """Doubts about the part of the run that this session goes on from."""
+    try:
+        return read_training_record(record_path(job.directory, job.rung - 1)).flags
+    except RecordError:
+        return []
 
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:
