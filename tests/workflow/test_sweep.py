@@ -147,7 +147,10 @@ def test_snakemakes_own_report_holds_ours(swept):
         assert pages
         assert b"lenet-300-100" in archive.read(pages[0])
         whole = b"".join(archive.read(name) for name in names if name.endswith((".js", "report.html")))
-    for caption in (ROOT / "workflow" / "report").glob("*.rst"):
+    captions = {path.name: path for path in (ROOT / "workflow" / "report").glob("*.rst")}
+    # This study trains nothing.
+    captions.pop("training.rst")
+    for caption in captions.values():
         assert caption.read_text().split(".")[0].split(":")[0].encode() in whole, caption.name
 
 
