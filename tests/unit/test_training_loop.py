@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from hwfit.training_records import LOG, read_log
+from hwfit.worker.meters import rapl
 from hwfit.worker.training import loop as training_loop
 from hwfit.worker.training.checkpoint import NAMES
 from hwfit.worker.training.loop import Diverged, WriteError
 from hwfit.worker.training.metering import Metering
+from powercap import Package
 from training import make_training_job, open_loop
 
 TIMES = ("seconds", "samples_per_s", "at")
@@ -215,19 +217,32 @@ def test_a_log_on_a_full_disk_is_named(tmp_path):
         loop.train()
 
 
-def test_energy_adds_up_over_sessions_and_is_unknown_once_it_was_not_metered(tmp_path):
-    def energy_of(epochs: int, watts: str | None) -> float | None:
-        command = {"command": f"echo {watts}", "scope": "node", "interval_s": 0.01} if watts else {}
-        settings = {"epochs": epochs, "rung": epochs, "energy": {"seconds": 1.0} | command}
-        job = make_training_job(tmp_path, **settings)
-        loop = open_loop(job, metering=Metering(job, "unknown:0"))
-        # Long enough for a command to be heard.
+def test_energy_adds_up_over_sessions_and_is_unknown_once_it_was_not_metered(tmp_path, monkeypatch):
+    monkeypatch.setenv("HWFIT_POWERCAP", str(tmp_path / "powercap"))
+    # Sessions of a moment, and a counter that is written each millisecond.
+    monkeypatch.setattr(rapl, "RESOLUTION_S", 0.01)
+
+    def energy_of(epochs: int, identity: str) -> float | None:
+        job = make_training_job(tmp_path, epochs=epochs, rung=epochs, energy={"seconds": 1.0})
+        loop = open_loop(job, metering=Metering(job, identity))
         loop.trainer.losses = lambda pending: time.sleep(0.05) or np.array(pending)
         loop.train()
-        assert loop.metering.source == ("sampled:command" if watts else "")
+        assert loop.metering.source == ("counter:rapl" if identity == "cpu:" else "")
         return loop.progress.energy_j
 
-    first = energy_of(1, "40")
-    both = energy_of(2, "40")
-    assert 0 < first < both
-    assert energy_of(3, None) is None
+    with Package(tmp_path / "powercap", idle_w=40):
+        first = energy_of(1, "cpu:")
+        both = energy_of(2, "cpu:")
+        assert 0 < first < both
+        assert energy_of(3, "unknown:0") is None
+
+
+def test_power_is_not_sampled_beside_steps_that_are_timed(tmp_path):
+    command = {"command": f"touch {tmp_path}/ran; echo 40", "scope": "node", "interval_s": 0.01}
+    job = make_training_job(tmp_path, energy={"seconds": 1.0} | command)
+    loop = open_loop(job, metering=Metering(job, "unknown:0"))
+    loop.train()
+    assert (loop.progress.energy_j, loop.metering.source) == (None, "")
+    (absence,) = loop.metering.absences
+    assert absence["source"] == "sampled:command" and "counters alone" in absence["reason"]
+    assert not (tmp_path / "ran").exists()

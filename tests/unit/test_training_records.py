@@ -26,6 +26,11 @@ def test_a_runs_path_says_what_is_not_the_default():
     assert small.path == "cpu/torch/lenet-5/sgd/lr1e-05-bs64-cosine-bf16-acc4-ckpt/seed0"
 
 
+def test_runs_whose_rates_differ_in_the_seventh_digit_do_not_share_a_path():
+    runs = {TrainingRun("net", "cpu", "torch", "sgd", rate, 8).path for rate in (0.123456, 0.1234561)}
+    assert len(runs) == 2
+
+
 def test_a_record_is_read_as_it_was_written(tmp_path):
     record = make_record(flags=[Flag("foreign_load", "busy", 0.3)])
     write_json(record_path(tmp_path, 0), record.to_dict())

@@ -145,13 +145,14 @@ def forget_training(directory: Path) -> list[Path]:
         try:
             record = read_training_record(path)
         except RecordError:
-            removed.append(path)
+            gone = [path]
         else:
             is_disturbed = record.status == "ok" and not record.valid
-            removed += sorted(path.parent.iterdir()) if is_disturbed else []
-            removed += [path] if record.status in TRANSIENT_STATUSES else []
-        for file in removed:
+            gone = sorted(path.parent.iterdir()) if is_disturbed else []
+            gone += [path] if record.status in TRANSIENT_STATUSES else []
+        for file in gone:
             file.unlink(missing_ok=True)
+        removed += gone
     return removed
 
 

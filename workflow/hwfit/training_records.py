@@ -149,7 +149,11 @@ class TrainingRun:
     @property
     def configuration(self) -> str:
         """What a run is without its seed, as the directory of its seeds."""
-        sizes = f"lr{self.learning_rate:g}-bs{self.batch_size}-{self.schedule}-{self.precision}"
+        rate = f"{self.learning_rate:g}"
+        if float(rate) != self.learning_rate:
+            # Six digits do not tell it from its neighbours.
+            rate = repr(self.learning_rate)
+        sizes = f"lr{rate}-bs{self.batch_size}-{self.schedule}-{self.precision}"
         if self.accumulation > 1:
             sizes += f"-acc{self.accumulation}"
         if self.activation_checkpointing:

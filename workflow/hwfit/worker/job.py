@@ -162,13 +162,14 @@ class Job:
             is_fused=self.cell.runtime != "torch",
         )
 
-    def memory_shortage(self, batch_size: int) -> str | None:
-        """What a batch size is predicted to take, where that is more than there is; else None."""
-        needed = self.predicted_memory_mb(batch_size)
-        memory = self.inventory.get("runtimes", {}).get(self.cell.runtime, {}).get("memory") or {}
-        if needed is not None:
-            needed += memory.get("context_mb") or 0.0
-        device_mb = self.inventory.get("memory_mb")
+    def memory_shortage(self, predicted_mb: float | None) -> str | None:
+        """What is said where more memory is predicted than there is; else None."""
+        if predicted_mb is None:
+            return None
+        inventory = self.inventory
+        memory = inventory.get("runtimes", {}).get(self.cell.runtime, {}).get("memory") or {}
+        needed = predicted_mb + (memory.get("context_mb") or 0.0)
+        device_mb = inventory.get("memory_mb")
         limit = memory_prediction.memory_limit_mb(self.accelerator, self.memory_limit_mb, device_mb)
         return memory_prediction.shortage(needed, limit)
 
@@ -179,7 +180,8 @@ class Job:
     def profile(self, batch_size: int, status: str, reason: str = "", **more: Any) -> Profile:
         """A profile of this job, with its fingerprints, and what was said of its memory beforehand."""
         cell = self.cell
-        predicted, short = self.predicted_memory_mb(batch_size), self.memory_shortage(batch_size)
+        predicted = self.predicted_memory_mb(batch_size)
+        short = self.memory_shortage(predicted)
         more["metrics"] = {"predicted_memory_mb": predicted} | more.get("metrics", {})
         if short:
             more["flags"] = [*more.get("flags", []), Flag("memory_short", short, predicted)]

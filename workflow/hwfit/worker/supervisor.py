@@ -94,7 +94,7 @@ def supervise(job: Job, attempts: Attempts) -> None:
             write_row(job, batch_size, *obstacle)
         return
     for batch_size in left:
-        if short := job.memory_shortage(batch_size):
+        if short := job.memory_shortage(job.predicted_memory_mb(batch_size)):
             print(f"{job.cell}, batch {batch_size}: {short}", flush=True)
     probe = read_json(job.probe_file)
     with device_lock(*locks_of(probe)) as waited_s:

@@ -73,6 +73,8 @@ class Loop:
         self.progress = Progress()
         self.said: list[str] = []
         self.resumed_at: int | None = None
+        # The data's checksum is in it: looked at once, and not at each checkpoint.
+        self.trajectory = job.trajectory
         self.log_path = job.directory / "log.jsonl"
         self.steps_an_epoch = setup.data.samples // job.run.batch_size
         self.is_fresh = self.is_first_epoch = True
@@ -82,7 +84,7 @@ class Loop:
     def resume(self) -> None:
         """Take up the last checkpoint, if there is one, and cut from the log what came after it."""
         last_step = self.job.epochs * self.steps_an_epoch
-        found, self.said = checkpoint.newest(self.job.directory, self.job.trajectory, last_step)
+        found, self.said = checkpoint.newest(self.job.directory, self.trajectory, last_step)
         if found:
             self.progress = Progress(**found.meta["progress"])
             self.trainer.load(found.arrays)
@@ -255,7 +257,7 @@ class Loop:
         progress.energy_j = self.energy()
         meta = {
             "step": progress.step,
-            "trajectory": self.job.trajectory,
+            "trajectory": self.trajectory,
             "progress": progress.to_dict(),
         }
         with self.writing(self.job.directory / "checkpoint"):
@@ -282,7 +284,7 @@ class Loop:
 
     def writing(self, path: os.PathLike[str]) -> Writing:
         """Turns what the system says of a write into a WriteError."""
-        return Writing(str(path), self.saved_step())
+        return Writing(str(path), self.saved_step)
 
     def saved_step(self) -> int:
         """The step of the last checkpoint on disk; -1 where there is none."""
@@ -294,14 +296,15 @@ class Writing:
     """Context manager: an OSError inside becomes a WriteError that says what is kept."""
 
     path: str
-    saved_step: int
+    saved_step: Callable[[], int]
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, OSError):
-            kept = f"the checkpoint of step {self.saved_step}" if self.saved_step >= 0 else "no checkpoint"
+            step = self.saved_step()
+            kept = f"the checkpoint of step {step}" if step >= 0 else "no checkpoint"
             raise WriteError(
                 f"{self.path} could not be written ({error.strerror or error}); {kept} is kept: free some "
                 "space, and run again to go on from there"

@@ -1,7 +1,9 @@
-"""The energy of a session of training, by the device's power meter around all of it.
+"""The energy of a session of training, by the device's energy counter around all of it.
 
-It is read at the end of epochs and at checkpoints, once enough time for the sensor has gone by, so that a run
-that is killed loses little of it. Evaluation and checkpoints are in it: a meter knows no difference.
+A power that has to be sampled is left out: its thread or process would run beside steps that are timed, and
+what was trained is not trained again. The counter is read at the end of epochs and at checkpoints, once
+enough time for the sensor has gone by, so that a run that is killed loses little of it. Evaluation and
+checkpoints are in it: a meter knows no difference.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from typing import Any
 
 from hwfit.records import Flag
 from hwfit.worker.energy import external_meter, failure
-from hwfit.worker.meters import Meter, find
+from hwfit.worker.meters import Absence, Meter, find
 from hwfit.worker.training.job import TrainingJob
 
 # Of a sensor's resolution, how long a stretch is at least: each end is off by up to one.
 STRETCH = 20.0
+SAMPLED = "sampled:"
+NO_COUNTER = (
+    "power that has to be sampled would be so beside steps that are timed: training reads counters alone"
+)
 
 
 class Metering:
@@ -45,7 +51,8 @@ class Metering:
             # A sensor's library may fail in ways of its own.
             self.flags.append(failure(error))
             return
-        self.meter = next(iter(meters), None)
+        absences += [Absence(each.source, NO_COUNTER) for each in meters if SAMPLED in each.source]
+        self.meter = next((each for each in meters if SAMPLED not in each.source), None)
         self.absences = [asdict(each) for each in absences]
         self.flags += [Flag("energy_permission", each.reason) for each in absences if each.is_forbidden]
 
