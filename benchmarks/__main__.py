@@ -31,7 +31,7 @@ from benchmarks import training as training_overhead
 from benchmarks.project import CELL, ROOT, RUNTIMES, Project
 from hwfit.catalog import generation_scenario
 from hwfit.decide import TIE_SHARE
-from hwfit.matrix import model_directory
+from hwfit.layout import model_directory
 from hwfit.records import Cell, read_json, write_json
 from hwfit.uncertainty import draws, estimate, pooled_spread
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.halving import Standing, judge
-from hwfit.training_collect import curve_of
-from hwfit.training_records import TrainingRun
-from hwfit.training_runs import runs_of
-from hwfit.training_sections import TrainingMatrix
+from hwfit.training.collect import curve_of
+from hwfit.training.halving import Standing, judge
+from hwfit.training.records import TrainingRun
+from hwfit.training.runs import runs_of
+from hwfit.training.sections import TrainingMatrix
 from hwfit.uncertainty import pooled_spread
 
 MATRIX: dict[str, Any] = {

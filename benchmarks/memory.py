@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.project import RUNTIMES, Project
 from hwfit.catalog import ZOO, generation_scenario
-from hwfit.matrix import inventory_file
+from hwfit.layout import inventory_file
 from hwfit.records import DEFAULT_SCENARIO, Cell, read_json
 
 BATCH_SIZES = [1, 8, 32]

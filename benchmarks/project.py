@@ -17,7 +17,8 @@ import yaml
 from benchmarks.bert import token_ids
 from hwfit.catalog import ZOO, weights_file
 from hwfit.config import read_study
-from hwfit.matrix import Plan, environment_file, probe_file
+from hwfit.layout import environment_file, probe_file
+from hwfit.matrix import Plan
 from hwfit.records import Cell, Profile, read_json, read_profile
 
 ROOT = Path(__file__).parents[1]

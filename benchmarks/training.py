@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.project import Project
 from hwfit.data import write_dataset
-from hwfit.matrix import environment_file, probe_file
-from hwfit.training_records import TrainingRun
+from hwfit.layout import environment_file, probe_file
+from hwfit.training.records import TrainingRun
 
 MODELS = ("lenet-300-100", "lenet-5")
 FRAMEWORKS = ("torch", "tensorflow", "mindspore")

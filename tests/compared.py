@@ -8,7 +8,7 @@ from typing import Any
 
 from hwfit.collect import CONFIRMATIONS, Row
 from hwfit.compare import Run
-from hwfit.matrix import PROFILES
+from hwfit.layout import PROFILES
 from hwfit.records import Cell, Flag, Profile, profile_path, write_json
 
 PACES_MS = (10.0, 10.1, 9.9)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwfit.records import write_json
-from hwfit.training_records import TrainingRun
+from hwfit.training.records import TrainingRun
 from hwfit.worker.training import data
 from hwfit.worker.training.job import TrainingJob
 from hwfit.worker.training.loop import Loop

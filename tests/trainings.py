@@ -13,16 +13,16 @@ import pandas as pd
 
 from hwfit.cost_sections import Cost
 from hwfit.decision_sections import Decision as Wanted
-from hwfit.halving import judge, standing_of
 from hwfit.matrix import Plan
 from hwfit.records import COLUMNS, Flag, write_json
 from hwfit.report.training import Training
-from hwfit.training_answers import training_answers
-from hwfit.training_collect import TrainingRow, judge_rung
-from hwfit.training_plan import TRAINING, TrainingPlan, verdict_file
-from hwfit.training_records import TrainingRecord, TrainingRun, record_path
-from hwfit.training_runs import PlannedRun
-from hwfit.training_table import (
+from hwfit.training.answers import training_answers
+from hwfit.training.collect import TrainingRow, judge_rung
+from hwfit.training.halving import judge, standing_of
+from hwfit.training.plan import TRAINING, TrainingPlan, verdict_file
+from hwfit.training.records import TrainingRecord, TrainingRun, record_path
+from hwfit.training.runs import PlannedRun
+from hwfit.training.table import (
     RUN_COLUMNS,
     Configuration,
     make_configuration_table,

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from frameworks import ROOT, run_python
-from hwfit.training_records import read_log, read_training_record
+from hwfit.training.records import read_log, read_training_record
 from hwfit.worker.training.checkpoint import NAMES, step_of
 from training import make_training_job
 

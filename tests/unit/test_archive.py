@@ -10,7 +10,7 @@ import pytest
 
 from hwfit.__main__ import main
 from hwfit.archive import write_archive
-from hwfit.matrix import PROFILES, attempts_file
+from hwfit.layout import PROFILES, attempts_file
 from hwfit.records import Cell, Profile, profile_path, write_json
 
 CELL = Cell("net", "cpu", "torch", "baseline", "single_stream")

@@ -8,7 +8,7 @@ import pytest
 
 from hwfit.collect import forget_transient, make_table, read_inventories, read_rows
 from hwfit.data import write_absence
-from hwfit.matrix import PROFILES
+from hwfit.layout import PROFILES
 from hwfit.records import COLUMNS, Cell, Flag, Profile, profile_path, read_json, write_json
 from studies import make_plan
 

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from hwfit.config import ConfigError, read_study
 from hwfit.config_checks import check_config, check_devices, check_models, check_optimizations
+from hwfit.device_sections import Composite, Device
 from hwfit.presence import files_behind
-from hwfit.sections import Composite, Config, Device, Model, Optimization
+from hwfit.sections import Config, Model, Optimization
 
 OWN = Path(__file__).parents[2] / "config"
 MODEL = {"task": "features", "data": "photograph-patches", "sources": {"torch": {"zoo": "mlp"}}}

@@ -9,7 +9,7 @@ from hwfit.confirm import confirm
 from hwfit.decide import TIE_SHARE
 from hwfit.decide.contenders import INTERIM_SHARE
 from hwfit.device_spread import learn
-from hwfit.matrix import PROFILES
+from hwfit.layout import PROFILES
 from hwfit.records import Cell, Profile, profile_path, write_json
 from hwfit.uncertainty import draws, estimate
 from studies import make_plan

@@ -6,7 +6,7 @@ import pytest
 
 from hwfit.cost_sections import Cost, Owned
 from hwfit.costs import Tariff, capital_per_hour, cost_per_million, figures, hour_of, money, tariff_of
-from hwfit.sections import Composite, Device
+from hwfit.device_sections import Composite, Device
 
 BOX = {"price": 35_040.0, "years": 4, "power_w": 500.0, "idle_power_w": 100.0}
 ROW = {"throughput_samples_per_s": 100.0, "scenario": "single_stream"}

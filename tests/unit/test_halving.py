@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hwfit.cost_sections import Cost
-from hwfit.halving import Standing, judge
-from hwfit.training_decision import decide_training
-from hwfit.training_table import make_configurations, make_run_table
+from hwfit.training.decision import decide_training
+from hwfit.training.halving import Standing, judge
+from hwfit.training.table import make_configurations, make_run_table
 from trainings import make_run, make_training, simulate
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from hwfit.config import Study
-from hwfit.matrix import Plan, data_files, rule_name
+from hwfit.layout import data_files, rule_name
+from hwfit.matrix import Plan
 from studies import DEVICES, make_plan
 
 

@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 
 from hwfit.collect import read_rows
-from hwfit.matrix import PROFILES
+from hwfit.layout import PROFILES
 from hwfit.recommendation import recommend
 from hwfit.records import Cell, Profile, profile_path, write_json
 from studies import make_plan

@@ -12,7 +12,8 @@ import pytest
 
 from hwfit.__main__ import main
 from hwfit.collect import read_rows
-from hwfit.matrix import PROFILES, Plan
+from hwfit.layout import PROFILES
+from hwfit.matrix import Plan
 from hwfit.recommendation import recommend
 from hwfit.records import COLUMNS, Cell, Profile, profile_path, write_json
 from hwfit.report import page, write_report

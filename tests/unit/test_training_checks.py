@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hwfit.training_checks import check_training
+from hwfit.training.checks import check_training
 from studies import make_study
 from trainings import MATRIX
 

@@ -7,10 +7,10 @@ import pandas as pd
 from hwfit.cost_sections import Cost
 from hwfit.costs import Tariff
 from hwfit.records import Flag, read_json, write_json
-from hwfit.training_collect import forget_training, read_training
-from hwfit.training_plan import TRAINING, TrainingPlan, verdict_file
-from hwfit.training_records import record_path
-from hwfit.training_table import (
+from hwfit.training.collect import forget_training, read_training
+from hwfit.training.plan import TRAINING, TrainingPlan, verdict_file
+from hwfit.training.records import record_path
+from hwfit.training.table import (
     CONFIGURATION_COLUMNS,
     RUN_COLUMNS,
     make_configuration_table,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from hwfit.training_and_inference import decide_whole
-from hwfit.training_decision import decide_training
-from hwfit.training_scaling import scaling_of, sentence
+from hwfit.training.and_inference import decide_whole
+from hwfit.training.decision import decide_training
+from hwfit.training.scaling import scaling_of, sentence
 from trainings import make_configuration
 
 

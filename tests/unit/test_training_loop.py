@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from hwfit.training_records import LOG, read_log
+from hwfit.training.records import LOG, read_log
 from hwfit.worker.meters import rapl
 from hwfit.worker.training import loop as training_loop
 from hwfit.worker.training.checkpoint import NAMES

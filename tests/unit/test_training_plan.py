@@ -9,7 +9,7 @@ import pytest
 
 from hwfit.config import Study
 from hwfit.matrix import Plan
-from hwfit.training_plan import TrainingPlan, record_pattern
+from hwfit.training.plan import TrainingPlan, record_pattern
 from studies import make_plan
 from trainings import MATRIX, make_training
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hwfit.records import Flag, RecordError, write_json
-from hwfit.training_records import (
+from hwfit.training.records import (
     TrainingRecord,
     TrainingRun,
     read_log,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hwfit.records import write_json
-from hwfit.training_records import read_training_record
+from hwfit.training.records import read_training_record
 from hwfit.worker.training import supervisor
 from training import make_training_job
 

@@ -16,7 +16,8 @@ SHARED = {
     "hwfit.catalog",
     "hwfit.series",
     "hwfit.memory_prediction",
-    "hwfit.training_records",
+    "hwfit.training",
+    "hwfit.training.records",
 }
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mindspore", "onnxruntime", "openvino"}
 
@@ -76,7 +77,8 @@ def test_the_control_wings_libraries_are_known():
 
 def test_what_both_wings_share_imports_the_standard_library_and_numpy_alone():
     for name in SHARED:
-        path = PACKAGE / ("__init__.py" if name == "hwfit" else f"{name.partition('.')[2]}.py")
+        place = PACKAGE.joinpath(*name.split(".")[1:])
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
         for imported in imports_of(path):
             assert top(imported) in sys.stdlib_module_names | {"numpy"} or imported in SHARED, (
                 name,

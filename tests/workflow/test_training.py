@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from hwfit.training_records import read_log
-from hwfit.training_table import CONFIGURATION_COLUMNS, RUN_COLUMNS
+from hwfit.training.records import read_log
+from hwfit.training.table import CONFIGURATION_COLUMNS, RUN_COLUMNS
 from projects import Project
 
 TRAINING = {

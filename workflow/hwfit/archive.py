@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.collect import confirmation_rounds
-from hwfit.matrix import PROFILES, RESULTS, attempts_file, inventory_file
+from hwfit.layout import PROFILES, RESULTS, attempts_file, inventory_file
 from hwfit.records import Cell, Profile, RecordError, read_profile
-from hwfit.training_collect import run_of
-from hwfit.training_plan import TRAINING, VERDICTS
+from hwfit.training.collect import run_of
+from hwfit.training.plan import TRAINING, VERDICTS
 
 ORDER = "order.csv"
 COLUMNS = (

@@ -17,7 +17,7 @@ from hwfit import costs, schemas
 from hwfit.break_even import with_break_even
 from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
-from hwfit.matrix import PROFILES, inventory_file
+from hwfit.layout import PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
     DISTURBANCE_FLAGS,

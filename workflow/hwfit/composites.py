@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from hwfit import catalog
 from hwfit.config_errors import shown
+from hwfit.device_sections import Composite, Device, Member
 from hwfit.key_path import KeyPath
-from hwfit.sections import Composite, Device, Member
 
 
 def members_of(devices: Mapping[str, Device | Composite], name: str) -> list[tuple[str, str]]:

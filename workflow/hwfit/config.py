@@ -19,11 +19,10 @@ from hwfit.config_document import Document
 from hwfit.config_errors import ConfigError, display, shown
 from hwfit.cost_sections import Cost, Owned
 from hwfit.decision_sections import Constraints, Decision
+from hwfit.device_sections import Composite, Device
 from hwfit.key_path import KeyPath
 from hwfit.sections import (
-    Composite,
     Config,
-    Device,
     Exclusion,
     Generation,
     Matrix,

@@ -17,22 +17,13 @@ from hwfit.composites import check_members
 from hwfit.config_errors import nearest, shown, written
 from hwfit.cost_checks import check_cost, check_price
 from hwfit.decision_sections import BaselineRow
+from hwfit.device_sections import Composite, Device
 from hwfit.input_checks import Finding, check_inputs
 from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
 from hwfit.pass_checks import check_passes
-from hwfit.sections import (
-    Composite,
-    Config,
-    Device,
-    Exclusion,
-    Matrix,
-    Measurement,
-    Model,
-    Optimization,
-    Source,
-)
-from hwfit.training_checks import check_training
+from hwfit.sections import Config, Exclusion, Matrix, Measurement, Model, Optimization, Source
+from hwfit.training.checks import check_training
 
 # The keys of a source, of which it has one.
 SOURCES = ("zoo", "callable", "onnx", "export", "huggingface")

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hwfit.collect import read_inventories, read_rows
-from hwfit.matrix import Plan, attempts_file
+from hwfit.layout import attempts_file
+from hwfit.matrix import Plan
 from hwfit.recommendation import still_open
 from hwfit.records import Cell
 

@@ -9,8 +9,9 @@ from hwfit.composites import members_of
 from hwfit.config_errors import listed
 from hwfit.cost_sections import Owned
 from hwfit.costs import DOLLARS, tariff_of
+from hwfit.device_sections import Composite, Device
 from hwfit.key_path import KeyPath
-from hwfit.sections import Composite, Config, Device
+from hwfit.sections import Config
 
 Devices = Mapping[str, Device | Composite]
 LIMIT, DOLLAR_LIMIT = "max_cost_per_million", "max_cost_usd_per_million"

@@ -19,7 +19,7 @@ from typing import Any
 from hwfit.catalog import generation_lengths
 from hwfit.composites import members_of
 from hwfit.cost_sections import Cost, Owned
-from hwfit.sections import Composite, Device
+from hwfit.device_sections import Composite, Device
 
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 DOLLARS = "USD"

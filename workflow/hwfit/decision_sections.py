@@ -21,7 +21,7 @@ from hwfit.section_types import (
     Unique,
 )
 from hwfit.section_types import text as _text
-from hwfit.training_sections import TrainingWanted
+from hwfit.training.sections import TrainingWanted
 
 GoalName = Literal["throughput", "latency", "energy", "cost"]
 RelativeBound = Annotated[

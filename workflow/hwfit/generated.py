@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwfit import recommendation_schema, reference, schemas, training_reference
+from hwfit import recommendation_schema, reference, schemas
+from hwfit.training import reference as training_reference
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m hwfit.generated --write"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hwfit.collect import CONFIRMATIONS, TABLE, read_inventories, read_rows
 from hwfit.compare import Run
 from hwfit.config_errors import mask_credentials
-from hwfit.matrix import PROFILES, RESULTS
+from hwfit.layout import PROFILES, RESULTS
 from hwfit.records import Cell, RecordError, read_json, write_json
 from hwfit.tracking.store import SQLITE, text
 from hwfit.tracking.sweep import flattened

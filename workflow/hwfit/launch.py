@@ -9,7 +9,8 @@ from typing import Any
 from hwfit.catalog import COMPOSITE, generation_lengths
 from hwfit.collect import Row
 from hwfit.config import Study
-from hwfit.matrix import Plan, environment_file
+from hwfit.layout import environment_file
+from hwfit.matrix import Plan
 from hwfit.records import RecordError, read_json, weights_path
 
 TEMPLATE = """\

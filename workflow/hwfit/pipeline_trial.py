@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hwfit.matrix import Plan, model_directory, probe_file
+from hwfit.layout import model_directory, probe_file
+from hwfit.matrix import Plan
 from hwfit.pipeline import Link, blocks_of, judge
 from hwfit.records import Cell, RecordError, read_json
 

@@ -21,8 +21,8 @@ from hwfit.decision_sections import Decision as Wanted
 from hwfit.launch import launch_snippet
 from hwfit.recommendation_schema import Recommendation
 from hwfit.records import SCHEMA_VERSION, Cell
-from hwfit.training_answers import training_answers
-from hwfit.training_table import Configuration
+from hwfit.training.answers import training_answers
+from hwfit.training.table import Configuration
 
 # A contender beats the leader in at least this share of worlds drawn from first looks.
 CONTENDER_SHARE = 0.05

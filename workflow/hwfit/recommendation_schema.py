@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from hwfit.records import COLUMNS
-from hwfit.training_answers import TrainingAndInferenceAnswer, TrainingAnswer
+from hwfit.training.answers import TrainingAndInferenceAnswer, TrainingAnswer
 
 Value = str | bool | int | float | None
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from hwfit.device_sections import DeviceOrComposite
 from hwfit.key_path import KeyPath, child
 from hwfit.section_types import NAME_MEANING, Name
-from hwfit.sections import Config, DeviceOrComposite, Model, Optimization
+from hwfit.sections import Config, Model, Optimization
 
 ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "config": TypeAdapter(Config),

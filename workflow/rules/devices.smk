@@ -5,9 +5,9 @@ for device in plan.hardware:
 
     rule:
         name:
-            f"probe_{matrix.rule_name(device)}"
+            f"probe_{layout.rule_name(device)}"
         output:
-            matrix.probe_file(device),
+            layout.probe_file(device),
         params:
             accelerator=study.devices[device].accelerator,
             index=study.devices[device].index,
@@ -31,11 +31,11 @@ for device, members in plan.composites.items():
 
     rule:
         name:
-            f"probe_{matrix.rule_name(device)}"
+            f"probe_{layout.rule_name(device)}"
         input:
-            probes=[matrix.probe_file(member) for member, _ in members],
+            probes=[layout.probe_file(member) for member, _ in members],
         output:
-            matrix.probe_file(device),
+            layout.probe_file(device),
         params:
             device=device,
             members=json.dumps(members),
@@ -52,12 +52,12 @@ for environment, users in plan.environments.items():
 
     rule:
         name:
-            f"build_{matrix.rule_name(environment)}"
+            f"build_{layout.rule_name(environment)}"
         input:
             requirements=str(ENVIRONMENT_FILES[environment]),
-            probes=[matrix.probe_file(device) for device in users],
+            probes=[layout.probe_file(device) for device in users],
         output:
-            matrix.environment_file(environment),
+            layout.environment_file(environment),
         params:
             name=environment,
             kind=KIND,
@@ -75,27 +75,27 @@ for environment, users in plan.environments.items():
 
 rule environments:
     input:
-        [matrix.environment_file(environment) for environment in plan.environments],
+        [layout.environment_file(environment) for environment in plan.environments],
 
 
 for device in plan.hardware:
 
     rule:
         name:
-            f"inventory_{matrix.rule_name(device)}"
+            f"inventory_{layout.rule_name(device)}"
         input:
-            probe=matrix.probe_file(device),
+            probe=layout.probe_file(device),
             environments=[
-                matrix.environment_file(plan.environment(device, runtime))
+                layout.environment_file(plan.environment(device, runtime))
                 for runtime in plan.runtimes_of(device)
             ],
         output:
-            matrix.inventory_file(device),
+            layout.inventory_file(device),
         params:
             device=device,
             environments=json.dumps(
                 {
-                    runtime: matrix.environment_file(plan.environment(device, runtime))
+                    runtime: layout.environment_file(plan.environment(device, runtime))
                     for runtime in plan.runtimes_of(device)
                 }
             ),
@@ -113,12 +113,12 @@ for device, members in plan.composites.items():
 
     rule:
         name:
-            f"inventory_{matrix.rule_name(device)}"
+            f"inventory_{layout.rule_name(device)}"
         input:
-            probe=matrix.probe_file(device),
-            inventories=[matrix.inventory_file(member) for member, _ in members],
+            probe=layout.probe_file(device),
+            inventories=[layout.inventory_file(member) for member, _ in members],
         output:
-            matrix.inventory_file(device),
+            layout.inventory_file(device),
         params:
             device=device,
             members=json.dumps(members),

@@ -31,15 +31,15 @@ rule read_own_data:
 
 rule prepare_model:
     input:
-        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
-        data=lambda wildcards: matrix.data_files(wildcards.model, study.models[wildcards.model].data),
+        environment=lambda wildcards: layout.environment_file(plan.prepare_environment(wildcards.model)),
+        data=lambda wildcards: layout.data_files(wildcards.model, study.models[wildcards.model].data),
         code=lambda wildcards: files_behind(study.models[wildcards.model]),
         calibration=lambda wildcards: study.models[wildcards.model].calibration or [],
     output:
         "results/models/{model}/card.json",
     params:
         model=lambda wildcards: plan.model(wildcards.model),
-        directory=lambda wildcards: matrix.model_directory(wildcards.model),
+        directory=lambda wildcards: layout.model_directory(wildcards.model),
     log:
         "logs/models/{model}.log",
     conda:
@@ -54,7 +54,7 @@ rule prepare_model:
 
 rule export_model:
     input:
-        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
+        environment=lambda wildcards: layout.environment_file(plan.prepare_environment(wildcards.model)),
         model="results/models/{model}/card.json",
         checkpoint=lambda wildcards: plan.exported_card(wildcards.model, wildcards.artifact),
         files=lambda wildcards: plan.onnx_files(wildcards.model),
@@ -62,7 +62,7 @@ rule export_model:
         "results/onnx/{model}/{artifact}/card.json",
     params:
         model=lambda wildcards: plan.model(wildcards.model),
-        source=lambda wildcards: matrix.model_directory(wildcards.model),
+        source=lambda wildcards: layout.model_directory(wildcards.model),
         checkpoint=lambda wildcards, input: str(Path(input.checkpoint).parent),
         directory=lambda wildcards, output: str(Path(output[0]).parent),
     log:
@@ -78,15 +78,15 @@ rule export_model:
 
 rule compress_model:
     input:
-        environment=lambda wildcards: matrix.environment_file(plan.prepare_environment(wildcards.model)),
+        environment=lambda wildcards: layout.environment_file(plan.prepare_environment(wildcards.model)),
         card="results/models/{model}/card.json",
-        data=lambda wildcards: matrix.data_files(wildcards.model, study.models[wildcards.model].data),
+        data=lambda wildcards: layout.data_files(wildcards.model, study.models[wildcards.model].data),
     output:
         "results/artifacts/{model}/{artifact}/card.json",
     params:
         passes=lambda wildcards: json.dumps(plan.artifacts[wildcards.artifact]),
         model=lambda wildcards: plan.model(wildcards.model),
-        source=lambda wildcards: matrix.model_directory(wildcards.model),
+        source=lambda wildcards: layout.model_directory(wildcards.model),
         directory=lambda wildcards, output: str(Path(output[0]).parent),
     log:
         "logs/artifacts/{model}/{artifact}.log",
@@ -101,7 +101,7 @@ rule compress_model:
 
 rule make_file:
     input:
-        environment=lambda wildcards: matrix.environment_file(plan.cpu_environment(wildcards.runtime)),
+        environment=lambda wildcards: layout.environment_file(plan.cpu_environment(wildcards.runtime)),
         model="results/models/{model}/card.json",
         weights=lambda wildcards: plan.file_start(**wildcards),
     output:
@@ -109,7 +109,7 @@ rule make_file:
     params:
         passes=lambda wildcards: json.dumps(plan.files[wildcards.file][1]),
         model=lambda wildcards: plan.model(wildcards.model),
-        source=lambda wildcards: matrix.model_directory(wildcards.model),
+        source=lambda wildcards: layout.model_directory(wildcards.model),
         weights=lambda wildcards, input: str(Path(input.weights).parent),
         directory=lambda wildcards, output: str(Path(output[0]).parent),
     log:

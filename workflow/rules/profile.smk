@@ -8,22 +8,22 @@ for device, runtime in plan.targets:
 
     rule:
         name:
-            f"profile_{matrix.rule_name(device)}_{runtime}"
+            f"profile_{layout.rule_name(device)}_{runtime}"
         input:
-            probe=matrix.probe_file(device),
+            probe=layout.probe_file(device),
             # Only to be there: what it says of memory beforehand is no part of a measurement.
-            inventory=ancient(matrix.inventory_file(device)),
+            inventory=ancient(layout.inventory_file(device)),
             environments=plan.environment_files(device, runtime),
             model="results/models/{model}/card.json",
             weights=plan.weights_cards(device, runtime),
         output:
             [
-                update(matrix.profile_pattern(device, runtime, batch_size))
+                update(layout.profile_pattern(device, runtime, batch_size))
                 for batch_size in plan.rectangle(device, runtime)
             ],
         params:
             job=plan.job_of(device, runtime),
-            attempts=matrix.attempts_pattern(device, runtime),
+            attempts=layout.attempts_pattern(device, runtime),
         log:
             f"logs/profiles/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.log",
         conda:
@@ -53,7 +53,7 @@ rule nominate_contenders:
     input:
         plan="results/plan.json",
         profiles=plan.first_looks(),
-        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        inventories=[layout.inventory_file(device) for device in plan.described_devices],
     output:
         "results/contenders.json",
     log:
@@ -68,7 +68,7 @@ for device in plan.devices:
 
     rule:
         name:
-            f"confirm_{matrix.rule_name(device)}"
+            f"confirm_{layout.rule_name(device)}"
         input:
             plan="results/plan.json",
             contenders="results/contenders.json",

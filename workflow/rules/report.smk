@@ -6,7 +6,7 @@ rule decide:
         plan="results/plan.json",
         profiles=plan.first_looks(),
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
-        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        inventories=[layout.inventory_file(device) for device in plan.described_devices],
         training=RUN_TABLE,
     output:
         table=report(
@@ -38,7 +38,7 @@ rule archive_measurements:
         plan="results/plan.json",
         profiles=plan.first_looks(),
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
-        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        inventories=[layout.inventory_file(device) for device in plan.described_devices],
         training=RUN_TABLE,
     output:
         # Not in Snakemake's own report: every sample of a large sweep would be inside it.

@@ -7,10 +7,10 @@ for device, runtime in plan.training_targets:
 
     rule:
         name:
-            f"train_{matrix.rule_name(device)}_{runtime}"
+            f"train_{layout.rule_name(device)}_{runtime}"
         input:
-            probe=matrix.probe_file(device),
-            environment=matrix.environment_file(plan.environment(device, runtime)),
+            probe=layout.probe_file(device),
+            environment=layout.environment_file(plan.environment(device, runtime)),
             data=training.data_of,
             before=training.before(device, runtime),
         output:
@@ -48,7 +48,7 @@ rule collect_training:
     input:
         plan="results/plan.json",
         records=lambda wildcards: training.records(checkpoints),
-        inventories=[matrix.inventory_file(device) for device in plan.described_devices],
+        inventories=[layout.inventory_file(device) for device in plan.described_devices],
     output:
         report(
             "reports/training.csv",

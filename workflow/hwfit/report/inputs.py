@@ -12,13 +12,14 @@ from hwfit.archive import profiles_of
 from hwfit.catalog import PASSES
 from hwfit.collect import read_inventories
 from hwfit.config import Study
-from hwfit.matrix import Plan, environment_file
+from hwfit.layout import environment_file
+from hwfit.matrix import Plan
 from hwfit.records import COLUMNS, SCHEMA_VERSION, RecordError, read_json, read_profile
 from hwfit.report.energy import Absences
 from hwfit.report.provenance import Contexts, count_facts
 from hwfit.report.training import Training
-from hwfit.training_collect import typical_curves
-from hwfit.training_table import read_run_table
+from hwfit.training.collect import typical_curves
+from hwfit.training.table import read_run_table
 
 
 def read_inputs(

@@ -18,8 +18,8 @@ from hwfit.report import numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import MISSING, number
 from hwfit.report.verdicts import as_written, percent, text
-from hwfit.training_collect import run_of
-from hwfit.training_table import FIGURES, VERDICTS
+from hwfit.training.collect import run_of
+from hwfit.training.table import FIGURES, VERDICTS
 
 PANEL = ("model", "device", "runtime", "schedule", "precision", "accumulation", "activation_checkpointing")
 # So many of a panel's configurations are drawn and listed, the best first.
@@ -50,7 +50,7 @@ class Training:
 
     Attributes
     ----------
-    configurations : a row a configuration, with the columns of `training_table.CONFIGURATION_COLUMNS`
+    configurations : a row a configuration, with the columns of `training.table.CONFIGURATION_COLUMNS`
     curves : for a configuration (`TrainingRun.configuration`) one run's (seconds, validation accuracy)
     """
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hwfit.matrix import CHECKPOINT, model_directory
+from hwfit.layout import CHECKPOINT, model_directory
 from hwfit.records import Cell, RecordError, fingerprint, read_json
 from hwfit.tracking.store import Store, text
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.config import Study
-from hwfit.matrix import Plan, model_directory
+from hwfit.layout import model_directory
+from hwfit.matrix import Plan
 from hwfit.records import DEFAULT_SCENARIO, Cell, file_sha256, fingerprint
 from hwfit.tracking.inputs import NOT_IN_NAMES
 from hwfit.tracking.store import Store, TrackingError, every, one_message, quoted, sweep_query, text

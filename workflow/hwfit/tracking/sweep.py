@@ -12,7 +12,7 @@ import pandas as pd
 
 from hwfit.collect import confirmation_rounds
 from hwfit.config_errors import mask_credentials
-from hwfit.matrix import inventory_file
+from hwfit.layout import inventory_file
 from hwfit.records import DEFAULT_SCENARIO, METRICS, Cell, fingerprint
 from hwfit.tracking.inputs import Inputs
 from hwfit.tracking.store import Store, one_message, quoted, sweep_run, text

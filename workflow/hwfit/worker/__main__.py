@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     profile.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
 
     train = commands.add_parser("train", help="train a run to the end of a rung, in a worker")
-    train.add_argument("--job", required=True, help="JSON: see hwfit.training_records.JOB")
+    train.add_argument("--job", required=True, help="JSON: see hwfit.training.records.JOB")
 
     session = commands.add_parser("train-session", help="be the worker that trains (job on stdin)")
     session.add_argument("--events", type=int, required=True, help="file descriptor to speak through")

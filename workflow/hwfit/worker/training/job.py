@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.records import RecordError, file_sha256, fingerprint, read_json
-from hwfit.training_records import (
+from hwfit.training.records import (
     OPTIMIZERS,
     SHARED_HYPERPARAMETERS,
     TrainingRecord,
@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A run up to the end of one rung; `hwfit.training_records.JOB` says what each field is."""
+    """A run up to the end of one rung; `hwfit.training.records.JOB` says what each field is."""
 
     run: TrainingRun
     rung: int

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.records import RecordError, read_json, write_json
-from hwfit.training_records import read_training_record, what_is_unsupported
+from hwfit.training.records import read_training_record, what_is_unsupported
 from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.supervisor import Ending, Worker, explain, kernel_oom_kills, now
 from hwfit.worker.training.job import TrainingJob

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.training_records import TrainingRun
+from hwfit.training.records import TrainingRun
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.training.data import TrainingData
 

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from hwfit.records import Flag, RecordError, without_non_finite, write_json
-from hwfit.training_records import METRICS, TrainingRecord, read_training_record, record_path
+from hwfit.training.records import METRICS, TrainingRecord, read_training_record, record_path
 from hwfit.worker import host
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.errors import Unavailable, Unsupported

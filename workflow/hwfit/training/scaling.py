@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwfit.training_table import FIGURES, Configuration
+from hwfit.training.table import FIGURES, Configuration
 
 
 @dataclass(frozen=True)

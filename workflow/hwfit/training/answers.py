@@ -10,10 +10,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from hwfit.decision_sections import Decision as Wanted
-from hwfit.training_and_inference import WholeDecision, decide_whole
-from hwfit.training_decision import TrainingDecision, decide_training
-from hwfit.training_scaling import Scaling, scaling_of, sentence
-from hwfit.training_table import CONFIGURATION_COLUMNS, Configuration
+from hwfit.training.and_inference import WholeDecision, decide_whole
+from hwfit.training.decision import TrainingDecision, decide_training
+from hwfit.training.scaling import Scaling, scaling_of, sentence
+from hwfit.training.table import CONFIGURATION_COLUMNS, Configuration
 
 Value = str | bool | int | float | None
 

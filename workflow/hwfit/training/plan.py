@@ -13,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hwfit.matrix import RESULTS, Plan, data_files, environment_file, probe_file
+from hwfit.device_sections import Device
+from hwfit.layout import RESULTS, data_files, environment_file, probe_file
+from hwfit.matrix import Plan
 from hwfit.records import fingerprint, read_json
-from hwfit.sections import Device
-from hwfit.training_records import TrainingRun, record_path
-from hwfit.training_runs import PlannedRun
+from hwfit.training.records import TrainingRun, record_path
+from hwfit.training.runs import PlannedRun
 
 TRAINING = f"{RESULTS}/training"
 VERDICTS = f"{RESULTS}/halving"

@@ -12,9 +12,10 @@ from itertools import product
 from typing import Any
 
 from hwfit.catalog import FRAMEWORKS, RUNTIMES
-from hwfit.sections import Device, Study
-from hwfit.training_records import TrainingRun, what_is_unsupported
-from hwfit.training_sections import TrainingExclusion, TrainingMatrix
+from hwfit.device_sections import Device
+from hwfit.sections import Study
+from hwfit.training.records import TrainingRun, what_is_unsupported
+from hwfit.training.sections import TrainingExclusion, TrainingMatrix
 
 
 @dataclass(frozen=True)

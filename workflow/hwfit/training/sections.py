@@ -18,7 +18,7 @@ from hwfit.section_types import (
     Section,
     Unique,
 )
-from hwfit.training_records import OPTIMIZERS, PRECISIONS, SCHEDULES
+from hwfit.training.records import OPTIMIZERS, PRECISIONS, SCHEDULES
 
 OptimizerName = Annotated[str, OneOf(tuple(OPTIMIZERS))]
 Schedule = Annotated[str, OneOf(SCHEDULES)]

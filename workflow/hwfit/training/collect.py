@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from hwfit.halving import Standing, judge, standing_of
 from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json
-from hwfit.training_plan import TRAINING, Group, verdict_file
-from hwfit.training_records import (
+from hwfit.training.halving import Standing, judge, standing_of
+from hwfit.training.plan import TRAINING, Group, verdict_file
+from hwfit.training.records import (
     TrainingRecord,
     TrainingRun,
     read_log,
@@ -183,7 +183,7 @@ def typical_curves(runs: pd.DataFrame, directory: Path | str = ".") -> list[Curv
 
 
 def curve_of(run: TrainingRun, directory: Path | str = ".") -> list[dict[str, Any]]:
-    """A line an epoch, see `training_records.LOG`."""
+    """A line an epoch, see `training.records.LOG`."""
     return read_log(Path(directory) / TRAINING / run.path)
 
 

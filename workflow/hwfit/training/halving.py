@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.training_records import TrainingRun
+from hwfit.training.records import TrainingRun
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from hwfit.training_records import OPTIMIZERS
-from hwfit.training_table import CONFIGURATION_COLUMNS, RUN_COLUMNS
+from hwfit.training.records import OPTIMIZERS
+from hwfit.training.table import CONFIGURATION_COLUMNS, RUN_COLUMNS
 
 BEGIN = "<!-- tables: made by `python -m hwfit.generated --write` -->"
 END = "<!-- end of tables -->"

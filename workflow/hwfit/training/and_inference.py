@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hwfit.training_decision import TrainingDecision
+from hwfit.training.decision import TrainingDecision
 
 FITS = ("chosen", "tied", "dominated")
 

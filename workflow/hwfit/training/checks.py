@@ -9,13 +9,14 @@ from typing import Any
 from hwfit.catalog import DIGIT_SETS, FRAMEWORKS, LABELLED_IMAGE_SETS, TEXT_SETS
 from hwfit.config_errors import listed, nearest, shown, written
 from hwfit.costs import tariff_of
+from hwfit.device_sections import Composite, Device
 from hwfit.input_checks import Finding
 from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
-from hwfit.sections import Composite, Config, Device, Model
-from hwfit.training_records import OPTIMIZERS, SHARED_HYPERPARAMETERS
-from hwfit.training_runs import is_excluded, runs_of
-from hwfit.training_sections import TrainingExclusion, TrainingMatrix
+from hwfit.sections import Config, Model
+from hwfit.training.records import OPTIMIZERS, SHARED_HYPERPARAMETERS
+from hwfit.training.runs import is_excluded, runs_of
+from hwfit.training.sections import TrainingExclusion, TrainingMatrix
 
 # What each task that can be trained is trained on, of the data that hwfit brings.
 TRAINING_SETS = {"classification": (*DIGIT_SETS, *LABELLED_IMAGE_SETS), "generation": TEXT_SETS}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwfit.decide.choice import TIE_SHARE
-from hwfit.training_table import FIGURES, Configuration, unit_of
+from hwfit.training.table import FIGURES, Configuration, unit_of
 from hwfit.uncertainty import Estimate, Spread, draws, pooled_spread
 
 DRAWS = 4000
