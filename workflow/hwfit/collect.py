@@ -33,6 +33,7 @@ from hwfit.records import (
     require_inventory,
 )
 from hwfit.roofline import judge, number_format, roofs_of, work_of
+from hwfit.search.records import SCREENING, SEARCH, given_up_in
 from hwfit.uncertainty import Estimate, Spread, estimate
 
 CONFIRMATIONS = "results/confirmations"
@@ -128,12 +129,16 @@ def read_rows(
     confirmed = {} if first_looks_only else confirmation_rounds(directory)
     confirmed |= confirming or {}
     first_rounds = range(plan["study"]["config"]["measurement"]["rounds"])
+    given_up = given_up_in(plan, directory)
     rows = []
     for combination in plan["combinations"]:
         cell = Cell(**{name: combination[name] for name in Cell.__dataclass_fields__})
         batch_size = combination["batch_size"]
         if combination["status"]:
             rows.append(Row(cell, batch_size, combination["status"], combination["reason"]))
+            continue
+        if gone := given_up.get((cell, batch_size)):
+            rows.append(Row(cell, batch_size, gone.status, gone.reason))
             continue
         looks = read_rounds(directory, cell, batch_size, first_rounds)
         rows.append(make_row(directory, cell, batch_size, looks, confirmed.get((cell, batch_size), [])))
@@ -162,12 +167,12 @@ def confirmation_rounds(directory: Path) -> dict[tuple[Cell, int], list[int]]:
 
 
 def read_rounds(
-    directory: Path, cell: Cell, batch_size: int, rounds: Iterable[int]
+    directory: Path, cell: Cell, batch_size: int, rounds: Iterable[int], root: str = PROFILES
 ) -> list[Profile | RecordError]:
-    """The profiles of some rounds; where one cannot be read, why."""
+    """The profiles of some rounds below a root; where one cannot be read, why."""
     found: list[Profile | RecordError] = []
     for round in rounds:
-        path = profile_path(directory / PROFILES, cell, round, batch_size)
+        path = profile_path(directory / root, cell, round, batch_size)
         try:
             profile = read_profile(path)
             if (profile.cell, profile.batch_size, profile.round) != (cell, batch_size, round):
@@ -367,6 +372,7 @@ def forget_transient(directory: Path) -> list[Path]:
     removed = []
     patterns = (
         f"{PROFILES}/**/bs*.json",
+        f"{SCREENING}/**/bs*.json",
         "results/environments/*.json",
         "results/models/*/card.json",
         "results/artifacts/*/*/card.json",
@@ -382,6 +388,8 @@ def forget_transient(directory: Path) -> list[Path]:
         removed += [] if is_there else [path]
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
         removed += sorted((directory / CONFIRMATIONS).glob("*.json"))
+    if any(SCREENING in str(path) for path in removed):
+        removed += sorted((directory / SEARCH).rglob("*.json"))
     # Snakemake does not ask for what is missing while everything made from it is there: the table goes too.
     removed += [path for path in [directory / TABLE] if removed and path.exists()]
     for path in removed:

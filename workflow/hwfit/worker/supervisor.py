@@ -76,8 +76,13 @@ class Attempts:
         return count
 
 
-def supervise(job: Job, attempts: Attempts) -> None:
-    """See to it that every batch size of a job has a profile on disk."""
+def supervise(job: Job, attempts: Attempts, start: type[Worker] | None = None) -> None:
+    """See to it that every batch size of a job has a profile on disk.
+
+    Parameters
+    ----------
+    start : what starts a worker; `Worker` where absent
+    """
     left = []
     for batch_size in job.batch_sizes:
         if job.still_true(batch_size):
@@ -99,7 +104,7 @@ def supervise(job: Job, attempts: Attempts) -> None:
     probe = read_json(job.probe_file)
     with device_lock(*locks_of(probe)) as waited_s:
         while left:
-            left = run_worker(job, left, attempts, probe["environment"], waited_s)
+            left = run_worker(job, left, attempts, probe["environment"], waited_s, start or Worker)
 
 
 def what_stands_in_the_way(job: Job) -> tuple[str, str] | None:
@@ -120,7 +125,12 @@ def what_stands_in_the_way(job: Job) -> tuple[str, str] | None:
 
 
 def run_worker(
-    job: Job, batch_sizes: list[int], attempts: Attempts, device_environment: dict[str, str], waited_s: float
+    job: Job,
+    batch_sizes: list[int],
+    attempts: Attempts,
+    device_environment: dict[str, str],
+    waited_s: float,
+    start: type[Worker],
 ) -> list[int]:
     """Run one worker over batch sizes; returns those that are left for another one."""
     for batch_size in list(batch_sizes):
@@ -134,7 +144,7 @@ def run_worker(
     if not batch_sizes:
         return []
     kills_before = kernel_oom_kills()
-    worker = Worker(job, batch_sizes, device_environment)
+    worker = start(job, batch_sizes, device_environment)
     at_work: int | None = None
     limit_s = job.measurement["timeout_seconds"]
     ending: Ending | None = None
@@ -238,10 +248,9 @@ class Worker:
         }
         if job.compute_threads:
             environment["OMP_NUM_THREADS"] = str(job.compute_threads)
-        self.stderr_path = job.path(batch_sizes[0]).with_name("stderr.txt")
-        self.stderr_path.parent.mkdir(parents=True, exist_ok=True)
+        self.stderr_path = stderr_path(job, batch_sizes)
         parent = os.getpid()
-        limit_bytes = int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
+        limit_bytes = memory_limit_bytes(job)
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [python, "-m", "hwfit.worker", self.COMMAND, "--events", str(writer)],
@@ -258,6 +267,10 @@ class Worker:
         # One that has died already is found to have, when it is waited for.
         with contextlib.suppress(BrokenPipeError), self.process.stdin as stdin:
             stdin.write(self.message(job, batch_sizes))
+        self.listen(reader)
+
+    def listen(self, reader: int) -> None:
+        """Hear what comes through a pipe."""
         self.reader = reader
         self.said = b""
         self.poll = select.poll()
@@ -299,6 +312,18 @@ class Worker:
         """The last lines the worker wrote, without empty ones."""
         text = self.stderr_path.read_bytes()[-20_000:].decode(errors="replace")
         return [line.strip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def stderr_path(job: Any, batch_sizes: Sequence[int]) -> Path:
+    """Where a worker's stderr goes, in a directory that is there."""
+    path: Path = job.path(batch_sizes[0]).with_name("stderr.txt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def memory_limit_bytes(job: Any) -> int | None:
+    """The most private memory that a worker may have; None without a limit."""
+    return int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
 
 
 def environment_without_thread_counts() -> dict[str, str]:
