@@ -421,8 +421,10 @@ def test_a_pin_that_changes_rebuilds_its_environment_and_measures_again(project,
 
     def profile_with(version, comment=""):
         requirements.write_text(comment + write_wheel(project.directory, version, {"torch.pth": f"{site}\n"}))
-        project.run()
-        return json.loads(project.profile("baseline", 1).read_text())
+        profile = project.profile("baseline", 1)
+        # No more than that: the inventory of each environment would take a minute.
+        project.run(str(profile.relative_to(project.directory)))
+        return json.loads(profile.read_text())
 
     project.configure(
         {"matrix": dict(STUDY["matrix"], optimizations=["baseline"], batch_sizes=[1])},
