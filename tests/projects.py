@@ -77,6 +77,11 @@ class Project:
     def run(self, *arguments: str, fails: bool = False) -> str:
         return run_snakemake(self.directory, *arguments, fails=fails)
 
+    def measure(self, profile: Path) -> dict:
+        """Run no more than it takes to have a profile; returns it."""
+        self.run(str(profile.relative_to(self.directory)))
+        return json.loads(profile.read_text())
+
     def recommendation(self) -> dict:
         return json.loads((self.directory / "reports" / "recommendation.json").read_text())
 
