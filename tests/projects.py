@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,14 @@ class Project:
         (self.directory / "config" / "config.yaml").write_text(yaml.safe_dump(STUDY | changes))
         for name, content in catalogs.items():
             (self.directory / "config" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+
+    def take_over(self, known: Path, *devices: str) -> None:
+        """Start with what an earlier run knew, of devices by other names too: the machine is the same."""
+        shutil.copytree(known, self.directory / "results")
+        for device in devices:
+            folder = shutil.copytree(known / "devices" / "cpu", self.directory / "results" / "devices" / device)
+            path = folder / "inventory.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"device": device}))
 
     def start(self, *arguments: str) -> subprocess.Popen:
         return start_snakemake(self.directory, *arguments)
