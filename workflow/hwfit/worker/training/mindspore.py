@@ -167,7 +167,7 @@ def placed(name: str, pair: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
 def step_of(trainer: MindSporeTrainer) -> Any:
     """The graph of a step: a learning rate and the rows of each micro-batch to the loss.
 
-    Rows come apart, since a slice within the graph has no fixed shape, and convolutions are then many times slower.
+    Rows come apart: a slice within the graph has no fixed shape, and convolutions are then many times slower.
     """
     cell, optimizer, setup = trainer.cell, trainer.optimizer, trainer.setup
     inputs, labels = trainer.data["train"]

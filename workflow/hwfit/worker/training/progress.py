@@ -107,7 +107,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 def student_quantile(freedom: float) -> float:
     """Student's two-sided 95% quantile, from one degree of freedom on.
 
-    With t = sqrt(freedom) tan(angle), the density of the angle is in proportion to cos(angle) ** (freedom - 1).
+    With t = sqrt(freedom) tan(angle), the angle's density is in proportion to cos(angle) ** (freedom - 1).
     """
     # Beyond, it is the normal one's but for 0.03%, and the grid too coarse for what is left of the angles.
     freedom = min(freedom, 5000.0)
