@@ -22,7 +22,7 @@ OF_CHECKPOINTS = ("test_memory", "test_quantized_files", "test_sessions", "test_
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Real runs measure, so they go alone."""
     for item in items:
-        if ROOT / "tests" / "workflow" in item.path.parents:
+        if {ROOT / "tests" / "workflow", ROOT / "tests" / "slurm"} & set(item.path.parents):
             item.add_marker("alone")
 
 
