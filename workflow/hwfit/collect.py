@@ -358,7 +358,8 @@ def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> di
         try:
             data = read_json(Path(directory) / inventory_file(device))
             require_inventory(data)
-            is_class = plan["study"]["devices"][device].get("slurm") is not None
+            # What is read back from MLflow has no devices.
+            is_class = plan["study"].get("devices", {}).get(device, {}).get("slurm") is not None
             found[device] = with_identities(data, device, Path(directory)) if is_class else data
         except RecordError as error:
             found[device] = {"device": device, "status": "unavailable", "reason": str(error)}
