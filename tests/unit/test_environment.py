@@ -38,6 +38,14 @@ def test_a_venv_is_made_once_and_holds_what_is_asked_for(build_in, tmp_path):
     assert stamp.stat().st_mtime_ns == before
 
 
+def test_a_wheelhouse_is_enough_where_no_package_index_can_be_reached(build_in, tmp_path, monkeypatch):
+    write_wheel(tmp_path, "1.0")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    found = build_in("tiny==1.0\n")
+    assert (found["status"], found["packages"].get("tiny")) == ("ok", "1.0"), found["reason"]
+
+
 def test_another_pin_is_another_environment_and_a_comment_is_not(build_in):
     plain = build_in("# a comment\n")
     assert build_in("# another\n\n")["python"] == plain["python"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -33,7 +32,7 @@ print("{}")
 @pytest.fixture(scope="module")
 def project(python_of, tmp_path_factory, first_run) -> Project:
     project = Project(tmp_path_factory.mktemp("language") / "a project")
-    shutil.copytree(first_run[1], project.directory / "results")
+    project.take_over(first_run[1])
     make_folder(project, python_of("torch-cpu"), seed=0)
     np.savez(project.directory / "text.npz", tokens=np.random.default_rng(0).integers(0, 200, 4000))
     source = {"huggingface": "a model"}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.collect import confirmation_rounds
+from hwfit.identities import inventory_files as identity_files
 from hwfit.layout import PROFILES, RESULTS, attempts_file, inventory_file
 from hwfit.records import Cell, Profile, RecordError, read_profile
 from hwfit.search.records import SCREENING, SEARCH, is_guided
@@ -108,7 +109,8 @@ def files_of(plan: Mapping[str, Any], found: Iterable[Found], directory: Path) -
     wanted = [directory / RESULTS / "plan.json"]
     trained = [planned for planned in plan.get("training", []) if not planned["status"]]
     devices = dict.fromkeys(entry["device"] for entry in [*plan["combinations"], *trained])
-    wanted += [directory / inventory_file(device) for device in devices]
+    for device in devices:
+        wanted += [directory / inventory_file(device), *identity_files(device, directory)]
     for profile in found:
         attempts = directory / attempts_file(profile.cell, profile.round)
         wanted += [profile.path, profile.path.with_suffix(".npz"), attempts]

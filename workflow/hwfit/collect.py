@@ -17,6 +17,7 @@ from hwfit import costs, schemas
 from hwfit.break_even import with_break_even
 from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
+from hwfit.identities import each_of, flags_of, inventory_met, with_identities
 from hwfit.layout import PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
@@ -217,7 +218,11 @@ def spread_of_devices(rows: Iterable[Row], inventories: Mapping[str, Any]) -> di
     reference model.
     """
     groups: dict[str, list[list[float]]] = {
-        device: [taken.get("reference_ms", []) for taken in inventory.get("runtimes", {}).values()]
+        device: [
+            taken.get("reference_ms", [])
+            for each in each_of(inventory)
+            for taken in each.get("runtimes", {}).values()
+        ]
         for device, inventory in inventories.items()
     }
     for row in rows:
@@ -265,7 +270,8 @@ def cost_of(study: Mapping[str, Any]) -> Cost:
 def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any]) -> dict[str, Any]:
     """One line of the table, but for what it costs."""
     cell = row.cell
-    told = [] if row.first is None else [row.first]
+    told = row.rounds or ([] if row.first is None else [row.first])
+    inventory = inventory_met(told, inventory)
     line: dict[str, Any] = dict.fromkeys(COLUMNS)
     line |= {name: getattr(cell, name) for name in Cell.__dataclass_fields__}
     line |= {
@@ -276,7 +282,7 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         "status": row.status,
         "reason": row.reason,
         "valid": row.valid,
-        "flags": codes(flag for profile in row.rounds or told for flag in profile.flags),
+        "flags": codes([*(flag for profile in told for flag in profile.flags), *flags_of(told)]),
         "rounds": len(row.rounds),
     }
     if row.first is not None:
@@ -357,7 +363,9 @@ def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> di
         try:
             data = read_json(Path(directory) / inventory_file(device))
             require_inventory(data)
-            found[device] = data
+            # What is read back from MLflow has no devices.
+            is_class = plan["study"].get("devices", {}).get(device, {}).get("slurm") is not None
+            found[device] = with_identities(data, device, Path(directory)) if is_class else data
         except RecordError as error:
             found[device] = {"device": device, "status": "unavailable", "reason": str(error)}
     return found
@@ -374,6 +382,7 @@ def forget_transient(directory: Path) -> list[Path]:
         f"{PROFILES}/**/bs*.json",
         f"{SCREENING}/**/bs*.json",
         "results/environments/*.json",
+        "results/devices/*/probe.json",
         "results/models/*/card.json",
         "results/artifacts/*/*/card.json",
     )

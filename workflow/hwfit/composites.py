@@ -36,6 +36,9 @@ def check_members(
         if isinstance(device, Composite):
             yield path, f"is {shown(member.device)}, a composite itself; name its members"
             continue
+        if device.slurm is not None:
+            advice = "give the composite members without one, and measure it inside of a job of the cluster"
+            yield path, f"is {shown(member.device)}, a class of nodes (it has `slurm`); {advice}"
         listed = ", ".join(device.runtimes)
         if member.runtime is None and len(device.runtimes) > 1:
             advice = f"write {{device: {member.device}, runtime: {next(iter(device.runtimes))}}}, or another"

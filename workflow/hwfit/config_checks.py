@@ -145,6 +145,10 @@ def check_devices(devices: Mapping[str, Device | Composite]) -> Iterator[Finding
         if device.cores and device.accelerator != "cpu":
             yield (name, "cores"), f"is for the accelerator cpu, and this is {device.accelerator}"
         yield from check_price(name, device)
+        given = device.slurm.gres_count if device.slurm else None
+        if device.slurm and given is not None and device.index >= given:
+            said = f"is {device.index}, and a job is given {given} ({shown(device.slurm.gres)})"
+            yield (name, "index"), f"{said}; allowed: below {given}, since it counts within the job"
         for runtime in device.runtimes:
             accelerators = catalog.RUNTIMES[runtime].accelerators
             if device.accelerator not in accelerators:

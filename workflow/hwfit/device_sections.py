@@ -23,6 +23,7 @@ from hwfit.section_types import (
     Section,
     Unique,
 )
+from hwfit.slurm_sections import Slurm
 
 MeterCommand = Annotated[
     PowerCommand | None,
@@ -71,6 +72,10 @@ class Device(Section):
     power_command: MeterCommand = None
     power_scope: MeterScope = None
     power_interval_s: MeterInterval = None
+    slurm: Slurm | None = Field(
+        default=None,
+        description="the device is a class of nodes of a cluster: what its jobs ask the scheduler for",
+    )
 
 
 class Member(Section):

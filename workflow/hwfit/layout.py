@@ -56,6 +56,11 @@ def inventory_file(device: str) -> str:
     return f"{RESULTS}/devices/{device}/inventory.json"
 
 
+def identities_directory(device: str) -> str:
+    """What the jobs of a class of nodes found where they met other hardware than its probe did."""
+    return f"{RESULTS}/devices/{device}/identities"
+
+
 def data_files(name: str, data: str) -> list[str]:
     """Where a model's inputs lie: in a data set that the workflow writes, in what it makes of a user's files,
     or in a user's own .npz file; nowhere, where they are made from the model's signature.

@@ -25,6 +25,7 @@ from hwfit.layout import (
     artifact_name,
     checkpoint_directory,
     environment_file,
+    identities_directory,
     inventory_file,
     model_directory,
     probe_file,
@@ -344,6 +345,7 @@ class Plan:
             "environment_file": environment_file(self.environment(cell.device, cell.runtime)),
             "probe_file": probe_file(cell.device),
             "inventory_file": inventory_file(cell.device),
+            **self.class_of(cell.device),
         } | ({"limits_ms": self.latency_limits()[cell.model]} if is_server else {})
 
     def place_of(self, cell: Cell) -> dict[str, Any]:
@@ -360,6 +362,16 @@ class Plan:
             "threads": threads,
             "memory_limit_mb": device.memory_limit_mb,
         } | ({"cores": device.cores} if device.cores else {})
+
+    def class_of(self, name: str) -> dict[str, Any]:
+        """The part of a job that says that its device is a class of nodes, of which it meets one."""
+        device = self.study.devices[name]
+        if not isinstance(device, Device) or device.slurm is None:
+            return {}
+        environments = {
+            runtime: environment_file(self.environment(name, runtime)) for runtime in self.runtimes_of(name)
+        }
+        return {"device_class": {"directory": identities_directory(name), "environments": environments}}
 
     def energy_of(self, name: str) -> dict[str, Any]:
         """The part of a job that says how the energy of a device is metered."""

@@ -96,7 +96,7 @@ COLUMNS: dict[str, str] = {
     "nonzero_parameters": "weights that are not zero",
     "flops_per_sample": "multiply and add counted as two",
     "activation_mb_per_sample": "outputs of all layers that have weights, in fp32",
-    "operator_formats": "operators that compute in each number format; empty: not told",
+    "operator_formats": "operators (products, where told apart) in each number format; empty: not told",
     "device_share": "of the model's operators, those that ran on the device asked for; empty: not told",
     "number_format": "its products are computed in it: by most operators where told, else by its passes",
     "bound": "the lower limit of the device: compute, memory, or cache (all fits into it); empty: not told",

@@ -1,11 +1,14 @@
-# Devices and their software: what is there, and with which Python it is driven.
+# Devices and their software: what is there, and with which Python it is driven. Classes of nodes: nodes.smk.
 
 
-for device in plan.hardware:
+for device in submission.here:
 
     rule:
         name:
             f"probe_{layout.rule_name(device)}"
+        input:
+            # Nothing, or a refusal to submit it.
+            require_section(workflow, device, study.devices[device]),
         output:
             layout.probe_file(device),
         params:
@@ -43,6 +46,7 @@ for device, members in plan.composites.items():
             f"logs/probe/{device}.log",
         conda:
             CONTROL_YAML
+        localrule: True
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
             " --probes {input.probes:q} --output {output:q} > {log:q} 2>&1"
@@ -67,6 +71,7 @@ for environment, users in plan.environments.items():
             f"logs/environments/{environment}.log",
         conda:
             CONDA_FILES[environment]
+        localrule: True  # on a cluster at the login node, which reaches a package index
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker environment --name {params.name} --kind {params.kind}'
             " --requirements {input.requirements:q} --probes {input.probes:q}"
@@ -76,9 +81,10 @@ for environment, users in plan.environments.items():
 rule environments:
     input:
         [layout.environment_file(environment) for environment in plan.environments],
+    localrule: True
 
 
-for device in plan.hardware:
+for device in submission.here:
 
     rule:
         name:
@@ -126,6 +132,7 @@ for device, members in plan.composites.items():
             f"logs/inventory/{device}.log",
         conda:
             CONTROL_YAML
+        localrule: True
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
             " --inventories {input.probe:q} {input.inventories:q} --output {output:q} > {log:q} 2>&1"

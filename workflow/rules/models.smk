@@ -8,6 +8,7 @@ rule write_dataset:
         "logs/data/{dataset}.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit dataset {wildcards.dataset:q} --output {output:q} > {log:q} 2>&1'
 
@@ -25,6 +26,7 @@ rule read_own_data:
         "logs/data/models/{model}.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit dataset --own {params.asked:q} --output {output:q} > {log:q} 2>&1'
 

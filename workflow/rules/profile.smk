@@ -28,9 +28,13 @@ for device, runtime in plan.targets:
             f"logs/profiles/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.log",
         conda:
             CONDA_FILES[plan.environment(device, runtime)]
+        envmodules:
+            *submission.modules(device),
         threads: ALL_CORES
+        resources:
+            **submission.to_profile(device, runtime),
         priority: plan.priority_of(device, runtime)
-        retries: 2  # a job killed from outside; what it leaves undone then becomes a row
+        retries: submission.retries(device)  # a job killed from outside; what it leaves undone becomes a row
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker supervise --job {params.job:q}'
             " --attempts {params.attempts:q} > {log:q} 2>&1"
@@ -45,6 +49,7 @@ rule write_plan:
         "logs/plan.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1'
 
@@ -60,6 +65,7 @@ rule nominate_contenders:
         "logs/contenders.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit nominate --plan {input.plan:q} --output {output:q} > {log:q} 2>&1'
 
@@ -81,8 +87,12 @@ for device in plan.devices:
             f"logs/confirmations/{device}.log",
         conda:
             CONTROL_YAML
+        envmodules:
+            *submission.modules(device),
         threads: ALL_CORES
-        retries: 2
+        resources:
+            **submission.to_confirm(device, "results/contenders.json"),
+        retries: submission.retries(device)
         shell:
             '"$HWFIT_PYTHON" -m hwfit confirm --plan {input.plan:q} --contenders {input.contenders:q}'
             " --device {params.device} --output {output:q} > {log:q} 2>&1"

@@ -12,6 +12,7 @@ rule register:
         "logs/register.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit register --plan {input.plan:q} --recommendation {input.recommendation:q}'
         " --output {output:q} 2>&1 | tee {log:q}"  # what it says is what the user asked for

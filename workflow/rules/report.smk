@@ -28,6 +28,7 @@ rule decide:
         "logs/decide.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit decide --plan {input.plan:q} --table {output.table:q}'
         " --recommendation {output.recommendation:q} {params.training} > {log:q} 2>&1"
@@ -47,6 +48,7 @@ rule archive_measurements:
         "logs/archive.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit archive --plan {input.plan:q} --output {output:q} > {log:q} 2>&1'
 
@@ -72,6 +74,7 @@ rule write_report:
         "logs/report.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit report --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --measurements {input.measurements:q}"
@@ -93,6 +96,7 @@ rule track:
         "logs/track.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit track --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --report {input.report:q}"

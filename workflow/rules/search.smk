@@ -22,9 +22,13 @@ for device, runtime in plan.targets:
             f"logs/screening/{device}/{runtime}/{{model}}/round{{round}}.log",
         conda:
             CONDA_FILES[plan.environment(device, runtime)]
+        envmodules:
+            *submission.modules(device),
         threads: ALL_CORES  # it is measured, so nothing runs beside it
+        resources:
+            **submission.to_screen(device, runtime),
         priority: 1  # before anything is measured in full
-        retries: 2
+        retries: submission.retries(device)
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker screen --jobs {params.jobs:q} --verdict {input.verdict:q}'
             " --output {output:q} > {log:q} 2>&1"
@@ -42,6 +46,7 @@ checkpoint choose_round:
         "logs/search/round{round}.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit choose-round --plan {input.plan:q} --round {wildcards.round}'
         " --output {output:q} > {log:q} 2>&1"

@@ -21,9 +21,13 @@ for device, runtime in plan.training_targets:
             f"logs/training/{device}/{runtime}/{{model}}/{{optimizer}}/{{settings}}/seed{{seed}}/rung{{rung}}.log",
         conda:
             CONDA_FILES[plan.environment(device, runtime)]
+        envmodules:
+            *submission.modules(device),
         threads: ALL_CORES  # it is measured, so nothing runs beside it
+        resources:
+            **submission.to_train(device),
         priority: training.priority_of(device, runtime)
-        retries: 2  # a job killed from outside goes on from its checkpoint
+        retries: submission.retries(device)  # a job killed from outside goes on from its checkpoint
         shell:
             '"$HWFIT_PYTHON" -m hwfit.worker train --job {params.job:q} > {log:q} 2>&1'
 
@@ -38,6 +42,7 @@ checkpoint judge_rung:
         "logs/halving/{device}/{runtime}/{model}/rung{rung}.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit judge --plan {input.plan:q} --device {wildcards.device}'
         " --runtime {wildcards.runtime} --model {wildcards.model} --rung {wildcards.rung}"
@@ -60,5 +65,6 @@ rule collect_training:
         "logs/collect_training.log",
     conda:
         CONTROL_YAML
+    localrule: True
     shell:
         '"$HWFIT_PYTHON" -m hwfit collect-training --plan {input.plan:q} --output {output:q} > {log:q} 2>&1'

@@ -129,6 +129,7 @@ class TrainingPlan:
             "timeout_seconds": matrix.timeout_seconds,
             "memory_limit_mb": device.memory_limit_mb,
             "energy": self.plan.energy_of(run.device),
+            **self.plan.class_of(run.device),
             "parallel": {"processes": matrix.processes} if matrix.processes > 1 else None,
         }
 

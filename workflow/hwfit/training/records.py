@@ -50,9 +50,18 @@ JOB: dict[str, str] = {
     "timeout_seconds": "without a word from the worker",
     "parallel": 'null, or {"processes": n}: so many, each with its share of a batch',
     "energy": "how the device is metered, as a profile's job says it; empty: not",
+    "device_class": "of a class of nodes, as a profile's job says it; empty: the device is one",
 }
 # Those that may be left out.
-OPTIONAL = {"threads", "cores", "memory_limit_mb", "parallel", "energy", "target_accuracy"}
+OPTIONAL = {
+    "threads",
+    "cores",
+    "memory_limit_mb",
+    "parallel",
+    "energy",
+    "target_accuracy",
+    "device_class",
+}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     inventory.add_argument("--device", required=True)
     inventory.add_argument("--probe", type=Path, required=True)
     inventory.add_argument("--environments", required=True, help="JSON: runtime to environment file")
+    inventory.add_argument(
+        "--identities", type=Path, help="of a class of nodes: where the probe of another one goes"
+    )
     inventory.add_argument("--output", type=Path, required=True)
 
     unite = commands.add_parser("unite", help="make a composite's probe or inventory of its members'")
@@ -149,6 +152,10 @@ def run_inventory(asked: argparse.Namespace) -> int:
     from hwfit.worker.inventory import take_inventory
 
     environments = {name: Path(path) for name, path in json.loads(asked.environments).items()}
+    if asked.identities:
+        from hwfit.worker.node_class import probe_again
+
+        asked.probe = probe_again(asked.probe, asked.identities)
     write_json(asked.output, take_inventory(asked.device, asked.probe, environments))
     return 0
 

@@ -27,6 +27,7 @@ from hwfit.records import (
     weights_path,
 )
 from hwfit.worker.errors import Incorrect
+from hwfit.worker.node_class import CLOCK_TOLERANCE_S, clock_ahead_s, comparable
 from hwfit.worker.passes import threads
 
 # Raised when what a figure means changes: every combination is then measured again.
@@ -49,6 +50,9 @@ class Job:
     `limits_ms`, a latency by its percentile ("0.9"), is no part of them: sampling goes on until it can
     tell whether they are met, and figures that were sampled for other limits stay true. It is one in the
     scenario server, whose figure is the highest rate that keeps them.
+
+    `device_class`, of a device that stands for a class of nodes, has "directory", where the identities that
+    its jobs meet are kept, and "environments", the environment file of each of its runtimes.
 
     `members`, of a composite device, have each a "device", "runtime", "source", "accelerator", "index",
     "threads", "memory_limit_mb", "weights_directory", "environment_file", "probe_file" and perhaps "cores";
@@ -77,6 +81,7 @@ class Job:
     members: tuple[Mapping[str, Any], ...] = ()
     energy: Mapping[str, Any] = field(default_factory=dict)
     inventory_file: Path | None = None
+    device_class: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Job:
@@ -190,6 +195,11 @@ class Job:
         more["metrics"] = {"predicted_memory_mb": predicted} | more.get("metrics", {})
         if short:
             more["flags"] = [*more.get("flags", []), Flag("memory_short", short, predicted)]
+        ahead_s = clock_ahead_s(self.profiles) if self.device_class else 0.0
+        if abs(ahead_s) > CLOCK_TOLERANCE_S:
+            way = "ahead of" if ahead_s > 0 else "behind"
+            said = f"the node's clock is {abs(ahead_s):.0f} s {way} the storage's"
+            more["flags"] = [*more.get("flags", []), Flag("clock_differs", said, ahead_s)]
         if status == "oom" and predicted is not None:
             reason += f" ({short or f'predicted to take {predicted:,.0f} MB of memory'})"
         return Profile(
@@ -228,7 +238,7 @@ class Job:
         return {
             "subject": fingerprint(*subject),
             "protocol": fingerprint(*how),
-            "context": fingerprint(self.context()),
+            "context": fingerprint(comparable(self.context()) if self.device_class else self.context()),
         } | self.energy_fingerprint()
 
     def energy_fingerprint(self) -> dict[str, str]:

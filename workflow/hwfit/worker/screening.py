@@ -26,6 +26,7 @@ from typing import Any
 
 from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json, write_json
 from hwfit.worker.job import Job
+from hwfit.worker.node_class import met_hardware
 from hwfit.worker.supervisor import (
     Attempts,
     Worker,
@@ -87,7 +88,7 @@ def reduced(jobs: Sequence[dict[str, Any]], verdict: dict[str, Any] | None) -> l
 def screened_of(data: dict[str, Any]) -> Screened:
     """A job, and the log of its attempts."""
     rest = {name: value for name, value in data.items() if name != "attempts"}
-    return Job.from_dict(rest), Attempts(Path(data["attempts"]))
+    return met_hardware(Job.from_dict(rest)), Attempts(Path(data["attempts"]))
 
 
 def with_frameworks_loaded(asked: Sequence[dict[str, Any]], screened: Sequence[Screened]) -> None:

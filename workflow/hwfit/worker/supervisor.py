@@ -12,6 +12,7 @@ import datetime
 import enum
 import json
 import os
+import platform
 import resource
 import select
 import signal
@@ -25,6 +26,7 @@ from typing import Any
 from hwfit.records import RecordError, read_json, write_json
 from hwfit.worker.job import Job, read_card
 from hwfit.worker.lock import device_lock, locks_of
+from hwfit.worker.node_class import met_hardware, with_inventory
 
 # A combination whose job was killed from outside this often is not tried again by itself.
 MAX_INTERRUPTED_ATTEMPTS = 3
@@ -83,6 +85,7 @@ def supervise(job: Job, attempts: Attempts, start: type[Worker] | None = None) -
     ----------
     start : what starts a worker; `Worker` where absent
     """
+    job = met_hardware(job)
     left = []
     for batch_size in job.batch_sizes:
         if job.still_true(batch_size):
@@ -98,6 +101,7 @@ def supervise(job: Job, attempts: Attempts, start: type[Worker] | None = None) -
         for batch_size in left:
             write_row(job, batch_size, *obstacle)
         return
+    job = with_inventory(job)
     for batch_size in left:
         if short := job.memory_shortage(job.predicted_memory_mb(batch_size)):
             print(f"{job.cell}, batch {batch_size}: {short}", flush=True)
@@ -116,12 +120,20 @@ def what_stands_in_the_way(job: Job) -> tuple[str, str] | None:
     for path in job.environment_files:
         python = read_json(path)["python"]
         if not Path(python).exists():
-            return "unavailable", f"{python} is not there any more: run `make retry`, which builds it again"
+            return "unavailable", python_is_missing(job, python)
     for directory in (job.model_directory, *job.weights_directories):
         card = read_card(directory)
         if card.get("status", "ok") != "ok":
             return card["status"], card["reason"]
     return None
+
+
+def python_is_missing(job: Any, python: str) -> str:
+    """What is said where an environment's Python is not there."""
+    if job.device_class:
+        built = "HWFIT_ENVIRONMENTS must be a directory that login node and nodes share"
+        return f"{python} is not there on {platform.node()}: {built}; then `make retry`"
+    return f"{python} is not there any more: run `make retry`, which builds it again"
 
 
 def run_worker(

@@ -16,6 +16,7 @@ from hwfit.training.records import (
     read_training_record,
     record_path,
 )
+from hwfit.worker.node_class import comparable
 
 # Raised when what a figure means changes: every run is then trained again.
 PROTOCOL_VERSION = 1
@@ -48,6 +49,7 @@ class TrainingJob:
     timeout_seconds: float = TIMEOUT_SECONDS
     parallel: Mapping[str, Any] | None = None
     energy: Mapping[str, Any] = field(default_factory=dict)
+    device_class: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrainingJob:
@@ -115,14 +117,18 @@ class TrainingJob:
             "protocol": fingerprint(
                 PROTOCOL_VERSION, self.rung, self.epochs, self.max_epochs, self.target_accuracy, self.parallel
             ),
-            "context": fingerprint(self.context()),
+            "context": fingerprint(self.comparable_context()),
         }
 
     @property
     def trajectory(self) -> str:
         """What makes each step what it is: a checkpoint of another one is of no use."""
         return fingerprint(
-            PROTOCOL_VERSION, self.subject(), self.max_epochs, self.parallel, fingerprint(self.context())
+            PROTOCOL_VERSION,
+            self.subject(),
+            self.max_epochs,
+            self.parallel,
+            fingerprint(self.comparable_context()),
         )
 
     def context(self) -> dict[str, Any]:
@@ -136,6 +142,10 @@ class TrainingJob:
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
         }
+
+    def comparable_context(self) -> dict[str, Any]:
+        """What of it must be the same for a record to stay true, and a checkpoint to be gone on from."""
+        return comparable(self.context()) if self.device_class else self.context()
 
     def still_true(self) -> TrainingRecord | None:
         """The record on disk, if it was made from the same subject, protocol and context."""

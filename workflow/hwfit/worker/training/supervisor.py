@@ -15,7 +15,8 @@ from typing import Any
 from hwfit.records import RecordError, read_json, write_json
 from hwfit.training.records import read_training_record, what_is_unsupported
 from hwfit.worker.lock import device_lock, locks_of
-from hwfit.worker.supervisor import Ending, Worker, explain, kernel_oom_kills, now
+from hwfit.worker.node_class import met_hardware
+from hwfit.worker.supervisor import Ending, Worker, explain, kernel_oom_kills, now, python_is_missing
 from hwfit.worker.training.job import TrainingJob
 
 
@@ -31,6 +32,7 @@ class TrainingWorker(Worker):
 
 def supervise(job: TrainingJob) -> None:
     """See to it that a rung has its record on disk."""
+    job = met_hardware(job)
     if job.still_true():
         return
     # Of another job: should this one be ended from outside, it must not be taken for its record.
@@ -55,7 +57,7 @@ def what_stands_in_the_way(job: TrainingJob) -> tuple[str, str] | None:
             return "unavailable", found["reason"]
     python = read_json(job.environment_file)["python"]
     if not Path(python).exists():
-        return "unavailable", f"{python} is not there any more: run `make retry`, which builds it again"
+        return "unavailable", python_is_missing(job, python)
     return None
 
 
