@@ -71,9 +71,11 @@ def test_a_round_without_the_verdict_before_it_says_so(tmp_path):
 
 def test_what_relative_limits_look_at_is_measured_though_it_cannot_win(tmp_path):
     times = {"baseline": 100.0, "bf16": 9.0, "prune50": 100.0}
+    assert set(going(searched(tmp_path / "free", make_searched(), times))) == {"bf16"}
     plan = make_searched(decision={"constraints": {"latency_p50_ms": "90% of baseline"}})
-    verdict = searched(tmp_path, plan, times)
+    verdict = searched(tmp_path / "limited", plan, times)
     assert set(going(verdict)) == {"baseline", "bf16"}
+    assert going(verdict)["baseline"] == going(verdict)["bf16"]
 
 
 def test_what_was_given_up_is_a_row_with_the_reason(tmp_path):
