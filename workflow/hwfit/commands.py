@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ def run_dataset(asked: argparse.Namespace) -> int:
     from hwfit.data import DataError, write_absence, write_dataset
     from hwfit.own_data import write_own_data
 
+    if os.environ.get("HWFIT_RECORDED"):
+        command = [sys.executable, "-m", "hwfit.worker", "recall", "--output", str(asked.output)]
+        return subprocess.call(command)
     try:
         if asked.own:
             write_own_data(json.loads(asked.own), asked.output)

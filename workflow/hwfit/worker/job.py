@@ -26,6 +26,7 @@ from hwfit.records import (
     require_inventory,
     weights_path,
 )
+from hwfit.worker import recorded
 from hwfit.worker.errors import Incorrect
 from hwfit.worker.passes import threads
 
@@ -185,6 +186,7 @@ class Job:
         more["metrics"] = {"predicted_memory_mb": predicted} | more.get("metrics", {})
         if short:
             more["flags"] = [*more.get("flags", []), Flag("memory_short", short, predicted)]
+        more["flags"] = [*more.get("flags", []), *recorded.flags()]
         if status == "oom" and predicted is not None:
             reason += f" ({short or f'predicted to take {predicted:,.0f} MB of memory'})"
         return Profile(
@@ -247,6 +249,7 @@ class Job:
             "environment": environments[0],
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
+            **recorded.context(),
         } | (
             {
                 "members": [

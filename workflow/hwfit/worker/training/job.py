@@ -16,6 +16,7 @@ from hwfit.training.records import (
     read_training_record,
     record_path,
 )
+from hwfit.worker import recorded
 
 # Raised when what a figure means changes: every run is then trained again.
 PROTOCOL_VERSION = 1
@@ -99,7 +100,12 @@ class TrainingJob:
             self.max_epochs,
             status,
             reason,
-            **{"target_accuracy": self.target_accuracy, "fingerprints": self.fingerprints()} | more,
+            **{
+                "target_accuracy": self.target_accuracy,
+                "fingerprints": self.fingerprints(),
+                "flags": recorded.flags(),
+            }
+            | more,
         )
 
     def subject(self) -> tuple[Any, ...]:
@@ -135,6 +141,7 @@ class TrainingJob:
             },
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
+            **recorded.context(),
         }
 
     def still_true(self) -> TrainingRecord | None:
