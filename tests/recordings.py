@@ -3,7 +3,8 @@
 A call of a batch takes, on a device with a runtime and an optimization,
 
     overhead(runtime) + batch x gflop(model) / rate, in ms, where
-    rate = peak(device) x efficiency(runtime, model) x speedup(optimization, runtime, model) x batch / (batch + 2)
+    rate = peak(device) x efficiency(runtime, model) x speedup(optimization, runtime, model)
+           x batch / (batch + 2)
 
 times log-normal noise of 3% for the process and of 5% for each call. What stands for a name is drawn by it
 and the seed alone, evenly on a logarithmic scale, so that a row is the same in every study it is in. A batch

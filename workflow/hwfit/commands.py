@@ -44,11 +44,13 @@ def run_dataset(asked: argparse.Namespace) -> int:
 
 
 def run_nominate(asked: argparse.Namespace) -> int:
-    from hwfit.collect import read_inventories, read_rows
+    from hwfit.collect import fingerprint_of, read_inventories, read_rows
     from hwfit.recommendation import nominate
 
     plan = read_json(asked.plan)
-    write_json(asked.output, nominate(read_rows(plan, first_looks_only=True), plan, read_inventories(plan)))
+    rows = read_rows(plan, first_looks_only=True)
+    write_json(asked.output, nominate(rows, plan, read_inventories(plan)))
+    write_json(asked.first_looks, {"rows": len(rows), "fingerprint": fingerprint_of(rows)})
     return 0
 
 

@@ -9,6 +9,7 @@ several processes, and widens the interval of those that were measured in one.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def estimate(medians_ms: Sequence[float], within: Sequence[float], spread: Sprea
     return Estimate(centre, math.sqrt(max(spread.relative**2, variance) / rounds), spread.degrees)
 
 
+@functools.cache
 def student_quantile(confidence: float, degrees: int) -> float:
     """Two-sided quantile of Student's t."""
     from scipy.stats import t

@@ -79,7 +79,7 @@ def context() -> dict[str, Any]:
 
 
 def pace() -> float:
-    """Seconds to wait for each recorded second. Raises RecordError where the variable holds no such number."""
+    """Seconds to wait for each recorded second. Raises RecordError where it is no such number."""
     text = os.environ.get(PACE) or "1"
     try:
         value = float(text)
@@ -98,7 +98,9 @@ def copy(output: Path) -> int:
     place = Path(os.path.relpath(output))
     source = Path(str(directory()), *place.parts[1:])
     if place.parts[0] != RESULTS:
-        print(f"{output}: not below {RESULTS}/, so nothing can be recorded of it ({DIRECTORY})", file=sys.stderr)
+        print(
+            f"{output}: not below {RESULTS}/, so nothing can be recorded of it ({DIRECTORY})", file=sys.stderr
+        )
         return 1
     files = [source]
     if source.is_dir():
@@ -134,7 +136,7 @@ def replay(told: Mapping[str, Any], events: TextIO) -> None:
 
 
 def replay_profile(job: Job, batch_size: int, events: TextIO) -> Profile:
-    """Take the time of a recorded profile, and write it as this job's. Raises RecordError where none is there."""
+    """Take the time of a recorded profile, and write it as this job's. Raises RecordError for want of one."""
     from hwfit.worker.supervisor import now
 
     started_at = now()
@@ -171,7 +173,9 @@ def recorded_profile(job: Job, batch_size: int) -> tuple[Path, Profile]:
         path = profile_path(place, job.cell, number, batch_size)
         if path.is_file():
             return path, read_profile(path)
-    raise RecordError(f"{profile_path(place, job.cell, job.round, batch_size)}: not recorded, nor any round before")
+    raise RecordError(
+        f"{profile_path(place, job.cell, job.round, batch_size)}: not recorded, nor any round before"
+    )
 
 
 def noise_of(job: Job, batch_size: int) -> float:
