@@ -1,6 +1,6 @@
 """What a sweep of thousands of combinations costs beside its measurements: each step's time and memory.
 
-    python -m benchmarks.scale [--combinations 1000 3000 10000] [--directory DIR]
+    python -m benchmarks.scale [--combinations 1000 3000 10000] [--skip track] [--directory DIR]
 
 The sweeps are recorded ones (tests/recordings.py) of ten models, each with a tenth of the rows. Every step is
 the command that a user or a rule runs, in a process of its own; its memory is the largest resident set of
@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ PLAN = ("--plan", "results/plan.json")
 DECISION = ("--table", TABLE, "--recommendation", "reports/recommendation.json")
 PAGE = "reports/hardware-selection.html"
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", "2")
+# Stands for the device with the most contenders.
+BUSIEST = "BUSIEST"
 STEPS: dict[str, tuple[str, ...]] = {
     "dry_run": (*SNAKEMAKE, "-n"),
     "plan": (*SNAKEMAKE, "--quiet", "all", "--", "results/plan.json"),
@@ -49,8 +51,8 @@ STEPS: dict[str, tuple[str, ...]] = {
         *("--output", "results/contenders.json"),
     ),
     "confirm": (
-        *(*HWFIT, "confirm", *PLAN, "--contenders", "results/contenders.json", "--device", "node-0"),
-        *("--output", "results/confirmations/node-0.json"),
+        *(*HWFIT, "confirm", *PLAN, "--contenders", "results/contenders.json", "--device", BUSIEST),
+        *("--output", f"results/confirmations/{BUSIEST}.json"),
     ),
     "decide": (*HWFIT, "decide", *PLAN, *DECISION),
     "archive": (*HWFIT, "archive", *PLAN, "--output", "reports/measurements.zip"),
@@ -68,7 +70,9 @@ print(json.dumps({"seconds": seconds, "peak_mb": peak, "status": done.returncode
 """
 
 
-def measure(directory: Path, combinations: Sequence[int] = tuple(SIZES)) -> dict[str, Any]:
+def measure(
+    directory: Path, combinations: Sequence[int] = tuple(SIZES), skip: Collection[str] = ()
+) -> dict[str, Any]:
     """The seconds and MB of every step, by the number of combinations, and how they grow.
 
     Returns
@@ -79,7 +83,7 @@ def measure(directory: Path, combinations: Sequence[int] = tuple(SIZES)) -> dict
     steps, pages = {}, {}
     for count in combinations:
         place = directory / f"scale-{count}"
-        steps[str(count)] = measure_sweep(place, *SIZES[count])
+        steps[str(count)] = measure_sweep(place, SIZES[count], skip)
         pages[str(count)] = (place / PAGE).stat().st_size / 1e6
         shutil.rmtree(place)
     return {"steps": steps, "growth": growth(steps), "page_mb": pages}
@@ -94,25 +98,29 @@ def growth(steps: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
     }
 
 
-def measure_sweep(
-    place: Path, models: int, devices: int, runtimes: int, optimizations: int
-) -> dict[str, dict[str, Any]]:
+def measure_sweep(place: Path, size: Sequence[int], skip: Collection[str]) -> dict[str, dict[str, Any]]:
     """Each step of one sweep, in its order."""
     shutil.rmtree(place, ignore_errors=True)
     (place / "config").mkdir(parents=True)
     (place / "Snakefile").write_text(SNAKEFILE)
-    size = (models, devices, runtimes, optimizations)
     configure(place, *size)
     found = {"dry_run": watched(place, STEPS["dry_run"])}
     # A recording has the layout of what a run leaves behind.
     record(place, *size)
     for name, command in STEPS.items():
-        if name not in found:
-            found[name] = watched(place, command)
+        if name not in found and name not in skip:
+            device = busiest(place) if name == "confirm" else ""
+            found[name] = watched(place, tuple(word.replace(BUSIEST, device) for word in command))
     watched(place, (*SNAKEMAKE, "--touch", "--quiet", "all"))
     configure(place, *size, batch_sizes=(*BATCH_SIZES, 32))
     found["added"] = watched(place, STEPS["dry_run"])
     return found
+
+
+def busiest(place: Path) -> str:
+    """The device with the most contenders."""
+    contenders = json.loads((place / "results/contenders.json").read_text())
+    return max(contenders, key=lambda device: len(contenders[device]))
 
 
 def parts_of(*size: int, batch_sizes: tuple[int, ...] = BATCH_SIZES) -> dict[str, dict[str, Any]]:
@@ -130,7 +138,7 @@ def configure(place: Path, *size: int, batch_sizes: tuple[int, ...] = BATCH_SIZE
 
 
 def record(place: Path, *size: int) -> None:
-    """Write what the sweep's measurements would leave, and link to it as what is replayed."""
+    """Write what the sweep's measurements would leave."""
     from tests.recordings import record as write_recording
 
     write_recording(parts_of(*size), place / "results")
@@ -166,9 +174,10 @@ def watched(place: Path, command: tuple[str, ...]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--combinations", type=int, nargs="*", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--skip", nargs="*", choices=STEPS, default=[], help="logging takes the longest")
     parser.add_argument("--directory", type=Path, default=ROOT / ".bench")
     asked = parser.parse_args()
-    print(json.dumps(measure(asked.directory.resolve(), asked.combinations), indent=1))
+    print(json.dumps(measure(asked.directory.resolve(), asked.combinations, asked.skip), indent=1))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ source, or whose optimization does not work in its runtime is a row with its rea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -498,8 +498,10 @@ def cell_of(device: str, runtime: str, wildcards: Any) -> Cell:
     return Cell(wildcards.model, device, runtime, wildcards.optimization, wildcards.scenario)
 
 
-def is_excluded(cell: Cell, batch_size: int, exclusions: Iterable[Exclusion]) -> bool:
+def is_excluded(cell: Cell, batch_size: int, exclusions: Sequence[Exclusion]) -> bool:
     """Whether some exclusion matches in every key it gives."""
+    if not exclusions:
+        return False
     actual = asdict(cell) | {"batch_size": batch_size}
     return any(
         all(actual[key] == value for key, value in exclusion.model_dump(exclude_none=True).items())
