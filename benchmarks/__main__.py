@@ -26,6 +26,7 @@ from scipy.stats import beta
 
 from benchmarks import halving as halving_replay
 from benchmarks import memory as memory_prediction
+from benchmarks import scale as recorded_sweeps
 from benchmarks import tracking as tracking_rate
 from benchmarks import training as training_overhead
 from benchmarks.project import CELL, LENGTHS, ROOT, RUNTIMES, Project
@@ -396,6 +397,11 @@ def halving(project: Project) -> dict[str, Any]:
     return halving_replay.compare(halving_replay.read_curves(project.plan.study.devices, directory))
 
 
+def scale(project: Project) -> dict[str, Any]:
+    """(l) Time and memory of planning and deciding recorded sweeps of up to 10,000 combinations."""
+    return recorded_sweeps.measure(project.directory)
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -411,6 +417,7 @@ BENCHMARKS = {
     "halving": halving,
     "tracking": tracking,
     "training": training,
+    "scale": scale,
 }
 
 

@@ -109,7 +109,7 @@ def test_cells_of_one_target_share_their_files_and_mark_what_is_not_theirs():
             {"models": ["encoder"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [4]},
         ]
     )
-    assert plan.rectangle("cpu", "torch") == [1, 4]
+    assert plan.rectangles["cpu", "torch"] == [1, 4]
     net = next(cell for cell in plan.cells if cell.model == "net")
     assert plan.job(net, 0)["excluded"] == {"4": "not in the matrix"}
     assert [c.batch_size for c in plan.combinations] == [1, 4]

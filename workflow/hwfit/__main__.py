@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     nominate = commands.add_parser("nominate", help="name what fresh rounds should measure again")
     nominate.add_argument("--plan", type=Path, required=True)
+    nominate.add_argument("--first-looks", type=Path, required=True, help="where to say what was read")
     nominate.add_argument("--output", type=Path, required=True)
 
     confirm = commands.add_parser("confirm", help="measure a device's contenders in fresh rounds")

@@ -18,7 +18,7 @@ from hwfit.break_even import with_break_even
 from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
 from hwfit.identities import each_of, flags_of, inventory_met, with_identities
-from hwfit.layout import PROFILES, inventory_file
+from hwfit.layout import FIRST_LOOKS, PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
     DISTURBANCE_FLAGS,
@@ -28,6 +28,7 @@ from hwfit.records import (
     Profile,
     RecordError,
     codes,
+    fingerprint,
     profile_path,
     read_json,
     read_profile,
@@ -143,6 +144,16 @@ def read_rows(
         if row.status == "ok":
             row.estimate = estimate_of(row, spreads[row.cell.device].moderated([paces_of(row)]))
     return rows
+
+
+def fingerprint_of(rows: Iterable[Row]) -> str:
+    """Changes when a record that the rows were made of does."""
+    told = []
+    for row in rows:
+        profiles = row.rounds or ([row.first] if row.first else [])
+        seen = [(each.started_at, each.fingerprints, each.metrics) for each in profiles]
+        told.append((row.key, row.status, row.reason, seen))
+    return fingerprint(told)
 
 
 def confirmation_rounds(directory: Path) -> dict[tuple[Cell, int], list[int]]:
@@ -370,7 +381,8 @@ def forget_transient(directory: Path) -> list[Path]:
     """Remove the records of what may go away by itself, to be tried again; returns them.
 
     That is what is transient by its status, what was measured and cannot be trusted, the list of
-    confirming rounds where one of these is among them, and the table that was made from it.
+    confirming rounds where one of these is among them, and what was made from it: what was read of the first
+    looks, and the table.
     """
     removed = []
     patterns = (
@@ -391,8 +403,9 @@ def forget_transient(directory: Path) -> list[Path]:
         removed += [] if is_there else [path]
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
         removed += sorted((directory / CONFIRMATIONS).glob("*.json"))
-    # Snakemake does not ask for what is missing while everything made from it is there: the table goes too.
-    removed += [path for path in [directory / TABLE] if removed and path.exists()]
+    # Snakemake does not ask for what is missing while everything made from it is there: that goes too.
+    made = (directory / FIRST_LOOKS, directory / TABLE)
+    removed += [path for path in made if removed and path.exists()]
     for path in removed:
         path.unlink()
     return removed

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ def run_dataset(asked: argparse.Namespace) -> int:
     from hwfit.data import DataError, write_absence, write_dataset
     from hwfit.own_data import write_own_data
 
+    if os.environ.get("HWFIT_RECORDED"):
+        command = [sys.executable, "-m", "hwfit.worker", "recall", "--output", str(asked.output)]
+        return subprocess.call(command)
     try:
         if asked.own:
             write_own_data(json.loads(asked.own), asked.output)
@@ -40,11 +44,13 @@ def run_dataset(asked: argparse.Namespace) -> int:
 
 
 def run_nominate(asked: argparse.Namespace) -> int:
-    from hwfit.collect import read_inventories, read_rows
+    from hwfit.collect import fingerprint_of, read_inventories, read_rows
     from hwfit.recommendation import nominate
 
     plan = read_json(asked.plan)
-    write_json(asked.output, nominate(read_rows(plan, first_looks_only=True), plan, read_inventories(plan)))
+    rows = read_rows(plan, first_looks_only=True)
+    write_json(asked.output, nominate(rows, plan, read_inventories(plan)))
+    write_json(asked.first_looks, {"rows": len(rows), "fingerprint": fingerprint_of(rows)})
     return 0
 
 

@@ -13,6 +13,8 @@ from hwfit.records import Cell, fingerprint, profile_path
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
+# What was read of the first looks, as a fingerprint: it changes when one of them does.
+FIRST_LOOKS = f"{RESULTS}/first-looks.json"
 # What an ONNX file is called that is made of a model as it is.
 CHECKPOINT = "checkpoint"
 

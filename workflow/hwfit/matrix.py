@@ -7,7 +7,7 @@ source, or whose optimization does not work in its runtime is a row with its rea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -201,10 +201,13 @@ class Plan:
         """The models that have something to measure."""
         return sorted({cell.model for cell in self.cells})
 
-    def rectangle(self, device: str, runtime: str) -> list[int]:
-        """All batch sizes that any cell of a target has: a rule's outputs are fixed."""
-        sizes = (set(self.batch_sizes[c]) for c in self.cells if (c.device, c.runtime) == (device, runtime))
-        return sorted(set().union(*sizes))
+    @cached_property
+    def rectangles(self) -> dict[tuple[str, str], list[int]]:
+        """All batch sizes of any cell of each (device, runtime): a rule's outputs are fixed."""
+        sizes: dict[tuple[str, str], set[int]] = {}
+        for cell, found in self.batch_sizes.items():
+            sizes.setdefault((cell.device, cell.runtime), set()).update(found)
+        return {target: sorted(found) for target, found in sizes.items()}
 
     def environment(self, device: str, runtime: str) -> str:
         """The name of the environment in which a runtime drives a device: of a composite, its first member's.
@@ -282,14 +285,25 @@ class Plan:
         return self._passes(optimization, "file")
 
     def _passes(self, optimization: str, kind: str) -> list[dict[str, Any]]:
-        passes = self.study.optimizations[optimization].passes
-        return [
-            step.model_dump(mode="json", by_alias=True) for step in passes if PASSES[step.name].kind == kind
-        ]
+        return self._steps[optimization].get(kind, [])
+
+    @cached_property
+    def _steps(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """The passes of each optimization, by their kind: a sweep asks for them once a cell and more."""
+        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for name, optimization in self.study.optimizations.items():
+            for step in optimization.passes:
+                of_kind = found.setdefault(name, {}).setdefault(PASSES[step.name].kind, [])
+                of_kind.append(step.model_dump(mode="json", by_alias=True))
+        return {name: found.get(name, {}) for name in self.study.optimizations}
 
     def artifact(self, optimization: str) -> str:
         """The name of what an optimization's artifact passes make; empty where it has none."""
-        return artifact_name(self.artifact_passes(optimization))
+        return self._artifact_names[optimization]
+
+    @cached_property
+    def _artifact_names(self) -> dict[str, str]:
+        return {name: artifact_name(self.artifact_passes(name)) for name in self.study.optimizations}
 
     @cached_property
     def artifacts(self) -> dict[str, list[dict[str, Any]]]:
@@ -322,7 +336,7 @@ class Plan:
         model = self.study.models[cell.model]
         members = self.member_cells(cell)
         measurement = self.study.config.measurement
-        sizes = self.rectangle(cell.device, cell.runtime) if batch_sizes is None else sorted(batch_sizes)
+        sizes = self.rectangles[cell.device, cell.runtime] if batch_sizes is None else sorted(batch_sizes)
         reasons = {size: self.batch_sizes[cell].get(size, NOT_IN_MATRIX) for size in sizes}
         is_server = cell.scenario == "server"
         return {
@@ -419,14 +433,13 @@ class Plan:
         place = int(fingerprint("order", round, asdict(cell))[:8], 16) / 16**8
         return -round - place
 
-    def first_looks(self, device: str | None = None) -> list[str]:
-        """The profiles of every cell's first rounds, of one device or of all."""
+    def first_looks(self) -> list[str]:
+        """The profiles of every cell's first rounds."""
         return [
             str(profile_path(PROFILES, cell, round, batch_size))
             for cell in self.cells
-            if device in (None, cell.device)
             for round in range(self.study.config.measurement.rounds)
-            for batch_size in self.rectangle(cell.device, cell.runtime)
+            for batch_size in self.rectangles[cell.device, cell.runtime]
         ]
 
     def public_study(self) -> str:
@@ -497,8 +510,10 @@ def cell_of(device: str, runtime: str, wildcards: Any) -> Cell:
     return Cell(wildcards.model, device, runtime, wildcards.optimization, wildcards.scenario)
 
 
-def is_excluded(cell: Cell, batch_size: int, exclusions: Iterable[Exclusion]) -> bool:
+def is_excluded(cell: Cell, batch_size: int, exclusions: Sequence[Exclusion]) -> bool:
     """Whether some exclusion matches in every key it gives."""
+    if not exclusions:
+        return False
     actual = asdict(cell) | {"batch_size": batch_size}
     return any(
         all(actual[key] == value for key, value in exclusion.model_dump(exclude_none=True).items())

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hwfit import __version__, costs
 from hwfit.collect import Row, cost_of, make_table, tariffs_of
+from hwfit.config import Study
 from hwfit.decide import Candidate, Decision, contenders, decide
 from hwfit.decide.contenders import undecided
 from hwfit.decide.prices import DevicePrice
@@ -19,6 +20,7 @@ from hwfit.decide.shared import SharedDecision, decide_shared
 from hwfit.decision_sections import BaselineRow
 from hwfit.decision_sections import Decision as Wanted
 from hwfit.launch import launch_snippet
+from hwfit.matrix import Plan
 from hwfit.recommendation_schema import Recommendation
 from hwfit.records import SCHEMA_VERSION, Cell
 from hwfit.training.answers import training_answers
@@ -65,6 +67,7 @@ def recommend(
     table["verdict"] = [candidate.verdict for candidate in candidates]
     table["reason"] = [candidate.reason for candidate in candidates]
     counts = Counter(row.status for row in rows)
+    planned = Plan(Study.model_validate(plan["study"]))
     recommendation = {
         "schema_version": SCHEMA_VERSION,
         "hwfit_version": __version__,
@@ -73,7 +76,7 @@ def recommend(
         "constraints": wanted.constraints.given(),
         "counts": {"combinations": len(rows), **counts},
         "seconds_measured": float(pd.to_numeric(table["measured_s"]).sum()),
-        "models": [describe(decision, plan) for decision in decisions],
+        "models": [describe(decision, planned) for decision in decisions],
         "sets": [describe_shared(decision) for decision in shared],
         **training_answers(trained, table, wanted),
     }
@@ -149,7 +152,7 @@ def by_question(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[C
     return groups
 
 
-def describe(decision: Decision, plan: Mapping[str, Any]) -> dict[str, Any]:
+def describe(decision: Decision, planned: Plan) -> dict[str, Any]:
     """One model's decision as plain data."""
     chosen, objective = decision.chosen, decision.objective
     return {
@@ -170,7 +173,7 @@ def describe(decision: Decision, plan: Mapping[str, Any]) -> dict[str, Any]:
         "limits": [finding.__dict__ for finding in chosen.findings] if chosen else [],
         "sensitivity": [change.__dict__ | {"then": as_line(change.then)} for change in decision.sensitivity],
         "prices": [describe_price(price) for price in decision.prices],
-        "launch": launch_snippet(chosen.row, plan) if chosen else None,
+        "launch": launch_snippet(chosen.row, planned) if chosen else None,
     }
 
 

@@ -4,7 +4,7 @@
 rule decide:
     input:
         plan="results/plan.json",
-        profiles=plan.first_looks(),
+        first_looks=layout.FIRST_LOOKS,
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
         inventories=[layout.inventory_file(device) for device in plan.described_devices],
         training=RUN_TABLE,
@@ -37,7 +37,7 @@ rule decide:
 rule archive_measurements:
     input:
         plan="results/plan.json",
-        profiles=plan.first_looks(),
+        first_looks=layout.FIRST_LOOKS,
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
         inventories=[layout.inventory_file(device) for device in plan.described_devices],
         training=RUN_TABLE,

@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from hwfit.records import read_json, write_json
+from hwfit.records import RecordError, read_json, write_json
+from hwfit.worker import recorded
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,6 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
     profile = commands.add_parser("profile", help="be the worker that measures a cell (job on stdin)")
     profile.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
 
+    replay = commands.add_parser("replay", help="be the worker that does what was recorded (job on stdin)")
+    replay.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
+
+    recall = commands.add_parser("recall", help="copy what was recorded of a file")
+    recall.add_argument("--output", type=Path, required=True)
+
     train = commands.add_parser("train", help="train a run to the end of a rung, in a worker")
     train.add_argument("--job", required=True, help="JSON: see hwfit.training.records.JOB")
 
@@ -120,6 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
     peaks.add_argument("--reference-only", action="store_true", help="only time the reference model")
 
     asked = parser.parse_args(arguments)
+    if recorded.directory() and asked.command in recorded.COPIED and asked.output:
+        return recorded.copy(asked.output)
     return COMMANDS[asked.command](asked)
 
 
@@ -200,6 +209,21 @@ def run_profile(asked: argparse.Namespace) -> int:
     sys.stdout.flush()
     # Frameworks may hang or crash while they take themselves down; everything is on disk by now.
     os._exit(0)
+
+
+def run_replay(asked: argparse.Namespace) -> int:
+    with os.fdopen(asked.events, "w") as events:
+        try:
+            recorded.replay(json.load(sys.stdin), events)
+        except RecordError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+def run_recall(asked: argparse.Namespace) -> int:
+    print(f"{recorded.DIRECTORY} is not set: nothing is recorded", file=sys.stderr)
+    return 1
 
 
 def run_train(asked: argparse.Namespace) -> int:
@@ -300,6 +324,8 @@ COMMANDS = {
     "decode": run_decode,
     "supervise": run_supervise,
     "profile": run_profile,
+    "replay": run_replay,
+    "recall": run_recall,
     "train": run_train,
     "train-session": run_train_session,
     "member": run_member,

@@ -26,6 +26,7 @@ from hwfit.records import (
     require_inventory,
     weights_path,
 )
+from hwfit.worker import recorded
 from hwfit.worker.errors import Incorrect
 from hwfit.worker.node_class import CLOCK_TOLERANCE_S, clock_ahead_s, comparable
 from hwfit.worker.passes import threads
@@ -195,6 +196,7 @@ class Job:
             way = "ahead of" if ahead_s > 0 else "behind"
             said = f"the node's clock is {abs(ahead_s):.0f} s {way} the storage's"
             more["flags"] = [*more.get("flags", []), Flag("clock_differs", said, ahead_s)]
+        more["flags"] = [*more.get("flags", []), *recorded.flags()]
         if status == "oom" and predicted is not None:
             reason += f" ({short or f'predicted to take {predicted:,.0f} MB of memory'})"
         return Profile(
@@ -257,6 +259,7 @@ class Job:
             "environment": environments[0],
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
+            **recorded.context(),
         } | (
             {
                 "members": [

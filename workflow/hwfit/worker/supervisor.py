@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.records import RecordError, read_json, write_json
+from hwfit.worker import recorded
 from hwfit.worker.job import Job, read_card
 from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.node_class import met_hardware, with_inventory
@@ -241,7 +242,10 @@ class Worker:
     COMMAND = "profile"
 
     def __init__(self, job: Any, batch_sizes: list[int], device_environment: dict[str, str]) -> None:
-        python = read_json(job.environment_file)["python"]
+        python, command, cores = read_json(job.environment_file)["python"], self.COMMAND, job.cores
+        if recorded.directory():
+            # Neither the framework nor the device need be here.
+            python, command, cores = sys.executable, "replay", ()
         reader, writer = os.pipe()
         environment = environment_without_thread_counts()
         environment |= device_environment | {
@@ -256,14 +260,14 @@ class Worker:
         limit_bytes = int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [python, "-m", "hwfit.worker", self.COMMAND, "--events", str(writer)],
+                [python, "-m", "hwfit.worker", command, "--events", str(writer)],
                 stdin=subprocess.PIPE,
                 stdout=stderr,
                 stderr=stderr,
                 pass_fds=(writer,),
                 env=environment,
                 start_new_session=True,
-                preexec_fn=lambda: prepare_child(parent, limit_bytes, job.cores),
+                preexec_fn=lambda: prepare_child(parent, limit_bytes, cores),
             )
         os.close(writer)
         assert self.process.stdin is not None
