@@ -13,6 +13,8 @@ from hwfit.records import Cell, fingerprint, profile_path
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
+# Of a merged plan's device, what stands between its own name and its site's; in no name of a config.
+AT = "@"
 # What an ONNX file is called that is made of a model as it is.
 CHECKPOINT = "checkpoint"
 
@@ -54,6 +56,26 @@ def probe_file(device: str) -> str:
 def inventory_file(device: str) -> str:
     """What a device's inventory found."""
     return f"{RESULTS}/devices/{device}/inventory.json"
+
+
+def device_at(device: str, site: str) -> str:
+    """What a device of another site is called here."""
+    return f"{device}{AT}{site}"
+
+
+def site_of(device: str) -> str:
+    """The site that a device was imported from; empty for one of the study's own."""
+    return device.partition(AT)[2]
+
+
+def site_file(site: str) -> str:
+    """What was imported of a site, beside its records."""
+    return f"{RESULTS}/sites/{site}.json"
+
+
+def confirmation_file(device: str) -> str:
+    """Which rounds confirm a device's combinations."""
+    return f"{RESULTS}/confirmations/{device}.json"
 
 
 def data_files(name: str, data: str) -> list[str]:

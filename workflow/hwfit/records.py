@@ -19,6 +19,8 @@ from typing import Any
 from hwfit.catalog import weights_file
 
 SCHEMA_VERSION = 1
+# Raised when what a figure of a profile means changes: every combination is then measured again.
+PROTOCOL_VERSION = 5
 
 STATUSES = (
     "ok",
@@ -56,6 +58,7 @@ COLUMNS: dict[str, str] = {
     "optimization": "name in optimizations.yaml",
     "scenario": "how requests arrive",
     "batch_size": "samples a call",
+    "site": "where it was measured: `site` of the config there",
     "status": "one of: " + ", ".join(STATUSES),
     "reason": "why this status, or why this verdict",
     "valid": "false when the measurement cannot be trusted",
@@ -397,6 +400,19 @@ def fingerprint(*parts: Any) -> str:
     """A short, stable hash of plain data (SHA-256 of canonical JSON, 16 hex digits)."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def protocol_fingerprint(
+    settings: Mapping[str, Any], scenario: str, limits_ms: Mapping[str, float] | None
+) -> str:
+    """Of how a profile is measured: what it must share with every other that it is compared with.
+
+    Parameters
+    ----------
+    settings : of `measurement`, those that change a figure in this scenario
+    limits_ms : on percentiles of the latency, in the scenario server; None elsewhere
+    """
+    return fingerprint(PROTOCOL_VERSION, settings, scenario, limits_ms)
 
 
 def file_sha256(path: Path | str) -> str:

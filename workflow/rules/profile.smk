@@ -37,6 +37,10 @@ for device, runtime in plan.targets:
 
 
 rule write_plan:
+    input:
+        sites=[layout.site_file(site) for site in EXPORTS],
+        # By these it is told whether other sites have measured the same.
+        cards=plan.subject_cards if EXPORTS else [],
     output:
         "results/plan.json",
     params:
@@ -46,7 +50,8 @@ rule write_plan:
     conda:
         CONTROL_YAML
     shell:
-        '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1'
+        '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --sites {input.sites:q}'
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule nominate_contenders:

@@ -21,6 +21,7 @@ from hwfit.records import (
     file_sha256,
     fingerprint,
     profile_path,
+    protocol_fingerprint,
     read_json,
     read_profile,
     require_inventory,
@@ -29,8 +30,6 @@ from hwfit.records import (
 from hwfit.worker.errors import Incorrect
 from hwfit.worker.passes import threads
 
-# Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 5
 # The fingerprint of a job that asks for no energy: to it, a profile that has some is as good.
 NO_ENERGY = "none"
 # What a runtime loads may be several files, if its name ends so.
@@ -219,10 +218,9 @@ class Job:
             subject = (*subject, constants)
         # How long to wait for a worker, and how often to try again, change no figure.
         settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
-        how = (PROTOCOL_VERSION, settings, self.cell.scenario, self.searched_limits)
         return {
             "subject": fingerprint(*subject),
-            "protocol": fingerprint(*how),
+            "protocol": protocol_fingerprint(settings, self.cell.scenario, self.searched_limits),
             "context": fingerprint(self.context()),
         } | self.energy_fingerprint()
 
