@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hwfit import costs, schemas
+from hwfit import costs, layout, schemas
 from hwfit.break_even import with_break_even
 from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
-from hwfit.layout import PROFILES, inventory_file, site_of
+from hwfit.layout import PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
     DISTURBANCE_FLAGS,
@@ -268,7 +268,7 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         "device_name": inventory.get("name"),
         "runtime_version": inventory.get("runtimes", {}).get(cell.runtime, {}).get("runtime_version"),
         "batch_size": row.batch_size,
-        "site": site_of(cell.device) or study["config"].get("site"),
+        "site": layout.site_of(cell.device) or study["config"].get("site"),
         "status": row.status,
         "reason": row.reason,
         "valid": row.valid,
@@ -394,7 +394,7 @@ def forget_transient(directory: Path) -> list[Path]:
 
 def is_imported(path: Path, directory: Path) -> bool:
     """Whether a file is of another site, where alone it can be made again."""
-    return any(site_of(part) for part in path.relative_to(directory).parts)
+    return any(layout.site_of(part) for part in path.relative_to(directory).parts)
 
 
 def is_transient(path: Path) -> bool:

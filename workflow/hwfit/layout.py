@@ -58,26 +58,6 @@ def inventory_file(device: str) -> str:
     return f"{RESULTS}/devices/{device}/inventory.json"
 
 
-def device_at(device: str, site: str) -> str:
-    """What a device of another site is called here."""
-    return f"{device}{AT}{site}"
-
-
-def site_of(device: str) -> str:
-    """The site that a device was imported from; empty for one of the study's own."""
-    return device.partition(AT)[2]
-
-
-def site_file(site: str) -> str:
-    """What was imported of a site, beside its records."""
-    return f"{RESULTS}/sites/{site}.json"
-
-
-def confirmation_file(device: str) -> str:
-    """Which rounds confirm a device's combinations."""
-    return f"{RESULTS}/confirmations/{device}.json"
-
-
 def data_files(name: str, data: str) -> list[str]:
     """Where a model's inputs lie: in a data set that the workflow writes, in what it makes of a user's files,
     or in a user's own .npz file; nowhere, where they are made from the model's signature.
@@ -115,3 +95,23 @@ def wildcard_cell(device: str, runtime: str) -> Cell:
 def rule_name(name: str) -> str:
     """A name as Snakemake allows it in the name of a rule; no two names of a config share one."""
     return name.replace("_", "__").replace("-", "_").replace(".", "___")
+
+
+def device_at(device: str, site: str) -> str:
+    """What a device of another site is called here."""
+    return f"{device}{AT}{site}"
+
+
+def site_of(device: str) -> str:
+    """The site that a device was imported from; empty for one of the study's own."""
+    return device.partition(AT)[2]
+
+
+def site_file(site: str) -> str:
+    """What was imported of a site, beside its records."""
+    return f"{RESULTS}/sites/{site}.json"
+
+
+def confirmation_file(device: str) -> str:
+    """Which rounds confirm a device's combinations."""
+    return f"{RESULTS}/confirmations/{device}.json"

@@ -402,17 +402,17 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def protocol_fingerprint(
+def protocol_parts(
     settings: Mapping[str, Any], scenario: str, limits_ms: Mapping[str, float] | None
-) -> str:
-    """Of how a profile is measured: what it must share with every other that it is compared with.
+) -> tuple[Any, ...]:
+    """What the fingerprint of how a profile is measured is made of, the same for all that is compared.
 
     Parameters
     ----------
     settings : of `measurement`, those that change a figure in this scenario
     limits_ms : on percentiles of the latency, in the scenario server; None elsewhere
     """
-    return fingerprint(PROTOCOL_VERSION, settings, scenario, limits_ms)
+    return PROTOCOL_VERSION, settings, scenario, limits_ms
 
 
 def file_sha256(path: Path | str) -> str:

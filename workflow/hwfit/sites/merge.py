@@ -16,7 +16,7 @@ from hwfit.catalog import PASSES
 from hwfit.decision_sections import Decision
 from hwfit.device_sections import is_composite
 from hwfit.layout import artifact_name, device_at
-from hwfit.records import Cell, fingerprint, protocol_fingerprint
+from hwfit.records import Cell, fingerprint, protocol_parts
 from hwfit.sections import HERE
 
 # Of `measurement`, what changes a figure; and in the scenario server.
@@ -68,7 +68,7 @@ class Party:
     def protocol(self, model: str, scenario: str) -> str:
         """How a row is measured by this site's config."""
         limits = self.limits_ms(model, scenario)
-        return protocol_fingerprint(self.settings(scenario), scenario, limits)
+        return fingerprint(*protocol_parts(self.settings(scenario), scenario, limits))
 
     def passes(self, optimization: str) -> list[Any]:
         return self.study["optimizations"][optimization]["passes"]

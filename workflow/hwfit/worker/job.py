@@ -21,7 +21,7 @@ from hwfit.records import (
     file_sha256,
     fingerprint,
     profile_path,
-    protocol_fingerprint,
+    protocol_parts,
     read_json,
     read_profile,
     require_inventory,
@@ -218,9 +218,10 @@ class Job:
             subject = (*subject, constants)
         # How long to wait for a worker, and how often to try again, change no figure.
         settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
+        how = protocol_parts(settings, self.cell.scenario, self.searched_limits)
         return {
             "subject": fingerprint(*subject),
-            "protocol": protocol_fingerprint(settings, self.cell.scenario, self.searched_limits),
+            "protocol": fingerprint(*how),
             "context": fingerprint(self.context()),
         } | self.energy_fingerprint()
 
