@@ -122,7 +122,7 @@ def test_importing_again_leaves_nothing_of_what_was_imported_before(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 0, "device": "cpu"}', "NaN"])
-def test_a_record_that_was_broken_at_its_site_is_a_row_that_says_so(tmp_path, content):
+def test_a_record_that_was_broken_at_its_site_is_a_row_that_says_so(tmp_path, capsys, content):
     there, here = tmp_path / "there", tmp_path / "here"
     measure(there, matrix=MATRIX)
     (there / "results" / RECORD).write_text(content)
@@ -131,6 +131,7 @@ def test_a_record_that_was_broken_at_its_site_is_a_row_that_says_so(tmp_path, co
     _, theirs = read_rows(merge_into(here, there / "x.zip"), here)
     assert theirs.status == "crashed"
     assert "no record that can be read" in theirs.reason
+    assert "left out, since it was damaged at gpu-box" in capsys.readouterr().err
 
 
 def test_an_archive_of_measurements_is_no_export(tmp_path):

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hwfit.layout import RESULTS
 from hwfit.records import RecordError, read_json, write_bytes, write_json
 
 
@@ -23,6 +22,7 @@ def run_plan(asked: argparse.Namespace) -> int:
     plan = Plan(Study.model_validate_json(asked.study))
     data = plan.to_dict()
     if asked.sites:
+        from hwfit.layout import RESULTS
         from hwfit.sites.merge import merged
 
         made = {Path(card).parent.relative_to(RESULTS).as_posix(): card for card in plan.subject_cards}

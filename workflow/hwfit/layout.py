@@ -13,10 +13,10 @@ from hwfit.records import Cell, fingerprint, profile_path
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
-# Of a merged plan's device, what stands between its own name and its site's; in no name of a config.
-AT = "@"
 # What an ONNX file is called that is made of a model as it is.
 CHECKPOINT = "checkpoint"
+# Of a merged plan's device, what stands between its own name and its site's; in no name of a config.
+AT = "@"
 
 
 def artifact_name(passes: list[dict[str, Any]]) -> str:

@@ -19,8 +19,6 @@ from typing import Any
 from hwfit.catalog import weights_file
 
 SCHEMA_VERSION = 1
-# Raised when what a figure of a profile means changes: every combination is then measured again.
-PROTOCOL_VERSION = 5
 
 STATUSES = (
     "ok",
@@ -34,6 +32,9 @@ STATUSES = (
 )
 # What may go away by itself: tried again when the probe changes, or on request.
 TRANSIENT_STATUSES = ("timeout", "crashed", "unavailable")
+
+# Raised when what a figure of a profile means changes: every combination is then measured again.
+PROTOCOL_VERSION = 5
 
 # What makes a measurement untrustworthy; every other flag informs.
 TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "throttled", "machine_changed")
@@ -402,6 +403,12 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def file_sha256(path: Path | str) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def protocol_parts(
     settings: Mapping[str, Any], scenario: str, limits_ms: Mapping[str, float] | None
 ) -> tuple[Any, ...]:
@@ -413,12 +420,6 @@ def protocol_parts(
     limits_ms : on percentiles of the latency, in the scenario server; None elsewhere
     """
     return PROTOCOL_VERSION, settings, scenario, limits_ms
-
-
-def file_sha256(path: Path | str) -> str:
-    """The SHA-256 of a file's content, in hex."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def without_non_finite(values: Mapping[str, float | None]) -> dict[str, float | None]:

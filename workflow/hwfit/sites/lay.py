@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hwfit.layout import RESULTS, confirmation_file, device_at, site_file
-from hwfit.records import Cell, write_json
+from hwfit.records import Cell, Profile, RecordError, read_json, write_json
 from hwfit.sites.read import CARD, WEIGHTS, Export, ExportError
 
 # Folders of an export that have a folder for each device.
@@ -97,15 +97,17 @@ def lay_records(export: Export, directory: Path) -> dict[str, str]:
         folder, device, *rest = name.split("/")
         if device not in export.devices or not rest:
             continue
-        record = record_in(content, export)
         target = directory / RESULTS / folder / device_at(device, export.site) / "/".join(rest)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content if record is None else as_json(record))
-        told = record.get("fingerprints") if record and folder == "profiles" else None
-        if isinstance(told, Mapping) and isinstance(told.get("protocol"), str):
+        target.write_bytes(content)
+        if target.suffix != ".json":
+            continue
+        is_profile = folder == "profiles"
+        record = renamed(target, export, is_profile)
+        if is_profile and record and (protocol := record.get("fingerprints", {}).get("protocol")):
             # A row's rounds lie in folders beside each other.
             *cell, _, row = (device, *rest)
-            protocols.setdefault("/".join([*cell, Path(row).stem]), told["protocol"])
+            protocols.setdefault("/".join([*cell, Path(row).stem]), protocol)
     return protocols
 
 
@@ -129,14 +131,22 @@ def confirming_rounds(export: Export, device: str) -> list[dict[str, Any]]:
     return found
 
 
-def record_in(content: bytes, export: Export) -> dict[str, Any] | None:
-    """A record that names its device, by the name that it has here; None for all else, which stays as it is:
-    what cannot be read becomes a row that says so.
+def renamed(path: Path, export: Export, is_profile: bool) -> Any:
+    """Give a record the name that its device has here; returns it. One that was damaged at its site is
+    removed, and its row says that there is none.
     """
-    record = mapping_in(content)
-    if not record or not isinstance(record.get("device"), str):
+    try:
+        record = read_json(path)
+        if is_profile:
+            Profile.from_dict(record)
+    except RecordError as error:
+        print(f"left out, since it was damaged at {export.site}: {error}", file=sys.stderr)
+        path.unlink()
         return None
-    record["device"] = device_at(record["device"], export.site)
+    if isinstance(record, dict) and isinstance(record.get("device"), str):
+        record["device"] = device_at(record["device"], export.site)
+        # Not each synced to the disk: the job that lays them down counts as a whole.
+        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return record
 
 
@@ -147,11 +157,6 @@ def mapping_in(content: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def as_json(record: Mapping[str, Any]) -> bytes:
-    """A record as a file; NaN as it was found, since the reader refuses it by name."""
-    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def artifacts_in(export: Export) -> list[str]:
