@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hwfit import costs, schemas
+from hwfit import costs, layout, schemas
 from hwfit.break_even import with_break_even
 from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
@@ -264,7 +264,7 @@ def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mappin
 
 def tariffs_of(study: Mapping[str, Any]) -> dict[str, costs.Tariff | None]:
     """What having each device costs, a composite as the sum of its members; None where that is not known."""
-    devices = schemas.ADAPTERS["devices"].validate_python(study["devices"])
+    devices = schemas.PLANNED_DEVICES.validate_python(study["devices"])
     return {device: costs.tariff_of(devices, device) for device in devices}
 
 
@@ -285,6 +285,7 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         "device_name": inventory.get("name"),
         "runtime_version": inventory.get("runtimes", {}).get(cell.runtime, {}).get("runtime_version"),
         "batch_size": row.batch_size,
+        "site": layout.site_of(cell.device) or study["config"].get("site"),
         "status": row.status,
         "reason": row.reason,
         "valid": row.valid,
@@ -393,7 +394,8 @@ def forget_transient(directory: Path) -> list[Path]:
         "results/artifacts/*/*/card.json",
     )
     for pattern in patterns:
-        removed += [path for path in sorted(directory.glob(pattern)) if is_transient(path)]
+        found = (path for path in sorted(directory.glob(pattern)) if not is_imported(path, directory))
+        removed += [path for path in found if is_transient(path)]
     for path in sorted((directory / "results/data").rglob("*.npz")):
         try:
             with np.load(path) as stored:
@@ -402,13 +404,19 @@ def forget_transient(directory: Path) -> list[Path]:
             is_there = False
         removed += [] if is_there else [path]
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
-        removed += sorted((directory / CONFIRMATIONS).glob("*.json"))
+        confirming = sorted((directory / CONFIRMATIONS).glob("*.json"))
+        removed += [path for path in confirming if not is_imported(path, directory)]
     # Snakemake does not ask for what is missing while everything made from it is there: that goes too.
     made = (directory / FIRST_LOOKS, directory / TABLE)
     removed += [path for path in made if removed and path.exists()]
     for path in removed:
         path.unlink()
     return removed
+
+
+def is_imported(path: Path, directory: Path) -> bool:
+    """Whether a file is of another site, where alone it can be made again."""
+    return any(layout.site_of(part) for part in path.relative_to(directory).parts)
 
 
 def is_transient(path: Path) -> bool:

@@ -20,7 +20,56 @@ def run_plan(asked: argparse.Namespace) -> int:
     from hwfit.config import Study
     from hwfit.matrix import Plan
 
-    write_json(asked.output, Plan(Study.model_validate_json(asked.study)).to_dict())
+    plan = Plan(Study.model_validate_json(asked.study))
+    data = plan.to_dict()
+    if asked.sites:
+        from hwfit.layout import RESULTS
+        from hwfit.sites.merge import merged
+
+        made = {Path(card).parent.relative_to(RESULTS).as_posix(): card for card in plan.subject_cards}
+        cards = {place: read_json(card) for place, card in made.items()}
+        data = merged(data, [read_json(path) for path in asked.sites], cards)
+    write_json(asked.output, data)
+    return 0
+
+
+def run_export(asked: argparse.Namespace) -> int:
+    from hwfit.sites.read import ExportError
+    from hwfit.sites.write import write_export
+
+    try:
+        plan = read_json(asked.plan)
+        output = asked.to or Path(f"reports/export-{plan['study']['config']['site']}.zip")
+        count = write_export(plan, output, asked.artifacts)
+    except (ExportError, RecordError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    print(f"{output}: {count} records{' with their artifacts' if asked.artifacts else ''}")
+    return 0
+
+
+def run_import(asked: argparse.Namespace) -> int:
+    from hwfit.sites.lay import import_site
+    from hwfit.sites.read import ExportError
+
+    try:
+        found = import_site(asked.export)
+    except (ExportError, OSError) as error:
+        print(f"{asked.export}: {error}", file=sys.stderr)
+        return 1
+    print(f"{found['site']}: {len(found['protocols'])} of {len(found['combinations'])} combinations measured")
+    return 0
+
+
+def run_take(asked: argparse.Namespace) -> int:
+    from hwfit.sites.lay import take_artifact
+    from hwfit.sites.read import ExportError
+
+    try:
+        take_artifact(asked.export, asked.artifact)
+    except (ExportError, OSError) as error:
+        print(f"{asked.export}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -59,10 +108,11 @@ def run_confirm(asked: argparse.Namespace) -> int:
     from hwfit.confirm import confirm
     from hwfit.matrix import Plan
 
-    plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
+    merged = read_json(asked.plan)
+    plan = Plan(Study.model_validate(merged["study"]))
     named = read_json(asked.contenders)
     others = [entry for device, entries in named.items() if device != asked.device for entry in entries]
-    found = confirm(plan, named.get(asked.device, []), others)
+    found = confirm(plan, named.get(asked.device, []), others, merged=merged)
     write_json(asked.output, {"device": asked.device, "contenders": found})
     return 0
 
@@ -344,6 +394,9 @@ COMMANDS = {
     "collect-training": run_collect_training,
     "decide": run_decide,
     "archive": run_archive,
+    "export": run_export,
+    "import": run_import,
+    "take": run_take,
     "pipeline": run_pipeline,
     "compare": run_compare,
     "report": run_report,

@@ -328,6 +328,17 @@ class Plan:
             return f"{RESULTS}/files/{first.runtime}/{first.model}/{made}"
         return weights_directory(first.model, self.artifact(first.optimization), first.runtime)
 
+    @cached_property
+    def subject_cards(self) -> list[str]:
+        """The cards that say what is measured: of the models, and of what artifact passes make of them."""
+        places = (
+            checkpoint_directory(each.model, artifact)
+            for cell in self.cells
+            for each in self.member_cells(cell) or [cell]
+            for artifact in ("", self.artifact(each.optimization))
+        )
+        return [f"{place}/card.json" for place in dict.fromkeys(places)]
+
     def job(self, cell: Cell, round: int, batch_sizes: Iterable[int] | None = None) -> dict[str, Any]:
         """What a supervisor needs to measure a cell once (see `hwfit.worker.job`).
 

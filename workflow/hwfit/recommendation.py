@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from hwfit.decide.shared import SharedDecision, decide_shared
 from hwfit.decision_sections import BaselineRow
 from hwfit.decision_sections import Decision as Wanted
 from hwfit.launch import launch_snippet
+from hwfit.layout import site_of
 from hwfit.matrix import Plan
 from hwfit.recommendation_schema import Recommendation
 from hwfit.records import SCHEMA_VERSION, Cell
@@ -173,8 +174,13 @@ def describe(decision: Decision, planned: Plan) -> dict[str, Any]:
         "limits": [finding.__dict__ for finding in chosen.findings] if chosen else [],
         "sensitivity": [change.__dict__ | {"then": as_line(change.then)} for change in decision.sensitivity],
         "prices": [describe_price(price) for price in decision.prices],
-        "launch": launch_snippet(chosen.row, planned) if chosen else None,
+        "launch": launch_snippet(chosen.row, planned) if is_here(chosen) else None,
     }
+
+
+def is_here(chosen: Candidate | None) -> TypeGuard[Candidate]:
+    """Whether a row was chosen that is of this site: the code that starts another's has paths of there."""
+    return chosen is not None and not site_of(chosen.row.cell.device)
 
 
 def describe_price(price: DevicePrice) -> dict[str, Any]:

@@ -33,6 +33,9 @@ STATUSES = (
 # What may go away by itself: tried again when the probe changes, or on request.
 TRANSIENT_STATUSES = ("timeout", "crashed", "unavailable")
 
+# Raised when what a figure of a profile means changes: every combination is then measured again.
+PROTOCOL_VERSION = 5
+
 # What makes a measurement untrustworthy; every other flag informs.
 TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "throttled", "machine_changed")
 
@@ -56,6 +59,7 @@ COLUMNS: dict[str, str] = {
     "optimization": "name in optimizations.yaml",
     "scenario": "how requests arrive",
     "batch_size": "samples a call",
+    "site": "where it was measured: `site` of the config there",
     "status": "one of: " + ", ".join(STATUSES),
     "reason": "why this status, or why this verdict",
     "valid": "false when the measurement cannot be trusted",
@@ -403,6 +407,19 @@ def file_sha256(path: Path | str) -> str:
     """The SHA-256 of a file's content, in hex."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def protocol_parts(
+    settings: Mapping[str, Any], scenario: str, limits_ms: Mapping[str, float] | None
+) -> tuple[Any, ...]:
+    """What the fingerprint of how a profile is measured is made of, the same for all that is compared.
+
+    Parameters
+    ----------
+    settings : of `measurement`, those that change a figure in this scenario
+    limits_ms : on percentiles of the latency, in the scenario server; None elsewhere
+    """
+    return PROTOCOL_VERSION, settings, scenario, limits_ms
 
 
 def without_non_finite(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -90,11 +90,14 @@ FilePath = Annotated[
 
 # Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
 NAME_MEANING = "a name: lowercase letters and digits, parts joined by one of . _ - (at most 64 characters)"
+_NAME = r"[a-z0-9]+([._-][a-z0-9]+)*"
 Name = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64),
+    StringConstraints(pattern=rf"^{_NAME}$", max_length=64),
     Field(json_schema_extra={"patternErrorMessage": f"allowed: {NAME_MEANING}"}),
 ]
+# A device of a plan: the study's own, or one that was imported from another site.
+PlannedDevice = Annotated[str, StringConstraints(pattern=rf"^{_NAME}(@{_NAME})?$", max_length=129)]
 RuntimeName = Annotated[str, OneOf(tuple(catalog.RUNTIMES))]
 ModelName = Annotated[str, Defined("models")]
 DeviceName = Annotated[str, Defined("devices")]

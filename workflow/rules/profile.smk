@@ -41,6 +41,10 @@ for device, runtime in plan.targets:
 
 
 rule write_plan:
+    input:
+        sites=[layout.site_file(site) for site in EXPORTS],
+        # By these it is told whether other sites have measured the same.
+        cards=plan.subject_cards if EXPORTS else [],
     output:
         "results/plan.json",
     params:
@@ -51,7 +55,8 @@ rule write_plan:
         CONTROL_YAML
     localrule: True
     shell:
-        '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1'
+        '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --sites {input.sites:q}'
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule nominate_contenders:

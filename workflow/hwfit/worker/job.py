@@ -21,6 +21,7 @@ from hwfit.records import (
     file_sha256,
     fingerprint,
     profile_path,
+    protocol_parts,
     read_json,
     read_profile,
     require_inventory,
@@ -31,8 +32,6 @@ from hwfit.worker.errors import Incorrect
 from hwfit.worker.node_class import CLOCK_TOLERANCE_S, clock_ahead_s, comparable
 from hwfit.worker.passes import threads
 
-# Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 5
 # The fingerprint of a job that asks for no energy: to it, a profile that has some is as good.
 NO_ENERGY = "none"
 # What a runtime loads may be several files, if its name ends so.
@@ -231,7 +230,7 @@ class Job:
             subject = (*subject, constants)
         # How long to wait for a worker, and how often to try again, change no figure.
         settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
-        how = (PROTOCOL_VERSION, settings, self.cell.scenario, self.searched_limits)
+        how = protocol_parts(settings, self.cell.scenario, self.searched_limits)
         return {
             "subject": fingerprint(*subject),
             "protocol": fingerprint(*how),
