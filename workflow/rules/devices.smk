@@ -23,8 +23,8 @@ for device in plan.hardware:
         conda:
             CONTROL_YAML
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator}'
-            " --index {params.index} --cores {params.cores} --output {output:q} > {log:q} 2>&1"
+            '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator:q}'
+            " --index {params.index:q} --cores {params.cores:q} --output {output:q} > {log:q} 2>&1"
 
 
 for device, members in plan.composites.items():
@@ -44,7 +44,7 @@ for device, members in plan.composites.items():
         conda:
             CONTROL_YAML
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
+            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device:q} --members {params.members:q}'
             " --probes {input.probes:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -68,7 +68,7 @@ for environment, users in plan.environments.items():
         conda:
             CONDA_FILES[environment]
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker environment --name {params.name} --kind {params.kind}'
+            '"$HWFIT_PYTHON" -m hwfit.worker environment --name {params.name:q} --kind {params.kind:q}'
             " --requirements {input.requirements:q} --probes {input.probes:q}"
             " --output {output:q} > {log:q} 2>&1"
 
@@ -105,7 +105,7 @@ for device in plan.hardware:
             CONTROL_YAML
         threads: ALL_CORES  # it measures peaks
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}'
+            '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device:q} --probe {input.probe:q}'
             " --environments {params.environments:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -127,5 +127,5 @@ for device, members in plan.composites.items():
         conda:
             CONTROL_YAML
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
+            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device:q} --members {params.members:q}'
             " --inventories {input.probe:q} {input.inventories:q} --output {output:q} > {log:q} 2>&1"
