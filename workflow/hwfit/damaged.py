@@ -1,8 +1,8 @@
 """Files of a run that are no longer what was written: found before it is planned, so that they are made anew.
 
-A kill leaves none, since every file is replaced whole. A full or a failing disk can, a copy that broke off, or
-a hand. Records have a seal (`records.write_record`), and the checksum of the samples beside them; other files at
-least have to be JSON, or an archive.
+A kill leaves none, since every file is replaced whole. A full or a failing disk can, a copy that broke
+off, or a hand. Records have a seal (`records.write_record`) and the checksum of the samples beside them;
+other files at least have to be JSON, or an archive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hwfit.layout import PROFILES, RESULTS
-from hwfit.records import Profile, file_sha256, has_true_seal, parse_json
+from hwfit.records import Profile, bytes_sha256, has_true_seal, parse_json
 
 # What MLflow keeps is MLflow's.
 NOT_OURS = ("mlartifacts",)
@@ -37,7 +37,7 @@ def find_damaged(directory: Path | str = ".") -> list[tuple[Path, str]]:
     files += [path for path in [directory / RECOMMENDATION] if path.exists()]
     with ThreadPoolExecutor(READERS) as readers:
         found = zip(files, readers.map(what_is_wrong, files), strict=True)
-    return sorted((path.relative_to(directory), why) for path, why in found if why)
+        return sorted((path.relative_to(directory), why) for path, why in found if why)
 
 
 def files_below(directory: Path) -> Iterator[Path]:
@@ -49,11 +49,15 @@ def files_below(directory: Path) -> Iterator[Path]:
 
 def is_checked(path: Path) -> bool:
     """Whether a file is one that can be looked through."""
-    return not path.name.startswith(".") and (path.suffix == ".json" or is_data(path))
+    return not path.name.startswith(".") and (path.name.endswith(".json") or is_data(path))
 
 
 def is_data(path: Path) -> bool:
-    return path.suffix == ".npz" and f"/{DATA}/" in f"/{path.as_posix()}"
+    return path.name.endswith(".npz") and f"/{DATA}/" in f"/{path}"
+
+
+def is_profile(path: Path) -> bool:
+    return f"/{PROFILES}/" in f"/{path}"
 
 
 def what_is_wrong(path: Path) -> str:
@@ -71,26 +75,19 @@ def what_is_wrong(path: Path) -> str:
                 Profile.from_dict(data)
         return samples_are_wrong(path, content)
     except (OSError, ValueError) as error:
-        return str(error).replace(f"{path}: ", "") or type(error).__name__
-
-
-def is_profile(path: Path) -> bool:
-    return f"/{PROFILES}/" in f"/{path.as_posix()}"
+        return str(error) or type(error).__name__
 
 
 def samples_are_wrong(path: Path, content: bytes) -> str:
     """The same of the samples beside a profile."""
-    digest = SAMPLES_SHA256.search(content)
-    samples = path.with_suffix(".npz")
-    if digest is None or not is_profile(path):
+    digest = SAMPLES_SHA256.search(content) if is_profile(path) else None
+    if digest is None:
         return ""
-    if not samples.exists():
-        return f"its samples are not there ({samples.name})"
-    return (
-        ""
-        if file_sha256(samples) == digest[1].decode()
-        else "its samples were changed since they were written"
-    )
+    try:
+        is_same = bytes_sha256(path.with_suffix(".npz").read_bytes()) == digest[1].decode()
+    except FileNotFoundError:
+        return "its samples are not there"
+    return "" if is_same else "its samples were changed since they were written"
 
 
 def asked_for(path: Path) -> list[Path]:

@@ -36,11 +36,15 @@ def guard(workflow: Any) -> None:
 
     @functools.wraps(execute)
     def guarded(*arguments: Any, **how: Any) -> Any:
-        settings = workflow.execution_settings
-        if not workflow.is_main_process or workflow.output_settings.dryrun or not settings.lock:
+        is_dry = workflow.output_settings.dryrun
+        if workflow.is_main_process and is_dry:
+            # What a run would make again is shown, or at least said.
+            workflow.dag_settings.force_incomplete = True
+            tell(find_damaged())
+        if not workflow.is_main_process or is_dry or not workflow.execution_settings.lock:
             return execute(*arguments, **how)
         # Made before the workflow was read, which sets the umask.
-        deny_others_these([SNAKEMAKES, SNAKEMAKES / "log", *(SNAKEMAKES / "log").iterdir()])
+        deny_others_these([SNAKEMAKES, *SNAKEMAKES.glob("log"), *(SNAKEMAKES / "log").glob("*")])
         try:
             with hold() as before:
                 if before:
@@ -64,13 +68,18 @@ def guard(workflow: Any) -> None:
 def ask_for_damaged() -> bool:
     """Have Snakemake make again what is damaged, and say so; returns whether anything is."""
     damaged = find_damaged()
-    for path, why in damaged[:MOST_TOLD]:
-        logger.warning(f"{path}: {why}. It is made again.")
-    if len(damaged) > MOST_TOLD:
-        logger.warning(f"… and {len(damaged) - MOST_TOLD} more files that are damaged.")
+    tell(damaged)
     if damaged:
         files = dict.fromkeys(file for path, _ in damaged for file in asked_for(path))
         # As Snakemake marks the files of a job that has begun and not ended.
         began = SimpleNamespace(output=[IOFile(str(path)) for path in files])
         FilePersistence(nolock=True).started(began)
     return bool(damaged)
+
+
+def tell(damaged: list[tuple[Path, str]]) -> None:
+    """Say which files are damaged."""
+    for path, why in damaged[:MOST_TOLD]:
+        logger.warning(f"{path}: {why}. It is made again.")
+    if len(damaged) > MOST_TOLD:
+        logger.warning(f"… and {len(damaged) - MOST_TOLD} more files that are damaged.")
