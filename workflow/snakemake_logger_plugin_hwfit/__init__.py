@@ -17,7 +17,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_hwfit.outcome import Outcome, about, outcomes
+from snakemake_logger_plugin_hwfit.outcome import Outcome, about, outcomes, together
 from snakemake_logger_plugin_hwfit.tally import Job, Tally, counted, in_words
 
 LOG = Path("logs/progress.log")
@@ -124,8 +124,7 @@ class LogHandler(LogHandlerBase):
         if ended is None:
             return
         job, seconds = ended
-        bad = [outcome for outcome in found if outcome.status not in ("ok", "skipped")]
-        for outcome in bad:
+        for outcome in together(found):
             self.say(f"{job.about}, {outcome}" if outcome.batch_size else f"{job.about}: {outcome}", "yellow")
         self.log(f"{job.about}{came_of(found)} ({seconds:.1f} s); {self.state(now_s)}")
 
@@ -171,7 +170,8 @@ class LogHandler(LogHandlerBase):
                 self.live.start()
             running = ", ".join(job.about for job in self.tally.running.values())
             state = escape(self.state(now_s))
-            self.live.update(f"[bold]{state}[/]\n[dim]now: {escape(running) or '-'}[/]", refresh=True)
+            now = f"\n[dim]now: {escape(running)}[/]" if running else ""
+            self.live.update(f"[bold]{state}[/]{now}", refresh=True)
         elif is_news and now_s - self.said_at >= PIPE_SECONDS:
             self.said_at = now_s
             self.say(self.state(now_s))
@@ -202,9 +202,10 @@ class LogHandler(LogHandlerBase):
                 self.live.stop()
             if self.tally.total:
                 now_s = time.monotonic()
-                took = f", after {(now_s - (self.tally.began_s or now_s)) / 60:.1f} min"
+                took = f" after {(now_s - (self.tally.began_s or now_s)) / 60:.1f} min"
                 rows = f"; rows: {counted(self.tally.rows)}" if self.tally.rows else ""
-                text = f"{self.state(now_s)}{rows}{took}"
+                failed = f"; jobs that failed: {len(self.tally.failed)}" if self.tally.failed else ""
+                text = f"{self.tally.done} of {self.tally.total} jobs done{took}{rows}{failed}"
                 self.log(text)
                 if not self.quiet & {"all", "progress"}:
                     self.say(text)
@@ -230,7 +231,7 @@ def came_of(found: Sequence[Outcome]) -> str:
     counts: dict[str, int] = {}
     for outcome in found:
         counts[outcome.status] = counts.get(outcome.status, 0) + 1
-    bad = "".join(f"; {outcome}" for outcome in found if outcome.status not in ("ok", "skipped"))
+    bad = "".join(f"; {outcome}" for outcome in together(found))
     return f": {counted(counts)}{bad}" if counts else ""
 
 

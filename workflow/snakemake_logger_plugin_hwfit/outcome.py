@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,15 @@ class Outcome:
     def __str__(self) -> str:
         where = f"batch {self.batch_size}: " if self.batch_size else ""
         return f"{where}{self.status}" + (f", {self.reason}" if self.reason else "")
+
+
+def together(found: Iterable[Outcome]) -> list[Outcome]:
+    """What is not ok, batch sizes that ended alike as one."""
+    alike: dict[tuple[str, str, bool], list[str]] = {}
+    for each in found:
+        if each.status not in ("ok", "skipped"):
+            alike.setdefault((each.status, each.reason, each.is_row), []).append(each.batch_size)
+    return [Outcome(*what, ", ".join(filter(None, sizes))) for what, sizes in alike.items()]
 
 
 def about(rule: str, output: Sequence[str]) -> str:

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# The range of an estimate is to hold in 8 of 10 cases, and never looks better known than to a tenth.
+# The range of an estimate is to hold in 8 of 10 cases, and never looks better known than to a fifth.
 QUANTILE = 1.28
-LEAST_SPREAD = 0.1
+LEAST_SPREAD = 0.2
 # How far one job is off, where no second one of its kind has told.
 SPREAD_OF_ONE = 0.5
 # Of the jobs left, how many must be of a kind that was seen, so that there is something to go by.
@@ -102,7 +102,7 @@ class Tally:
         """Jobs to be done or running, by their rule; under an empty name what a checkpoint has added."""
         active = Counter(job.rule for job in self.running.values())
         left = {}
-        for rule in {*self.planned, *active}:
+        for rule in dict.fromkeys([*self.planned, *active]):
             count = self.planned.get(rule, 0) - len(self.durations_s.get(rule, ()))
             left[rule] = max(count, active[rule])
         more = self.left + len(self.running) - sum(left.values())
@@ -132,7 +132,7 @@ class Tally:
         beside = self.busy_s(now_s) / max(now_s - self.began_s, 1e-9) or 1.0
         seconds = max(work_s, 0.0) / beside
         spread_s = max(QUANTILE * math.sqrt(variance) / beside, LEAST_SPREAD * seconds)
-        without = dict.fromkeys(kind_of(rule) for rule in sorted(left) if rule not in known)
+        without = dict.fromkeys(kind_of(rule) for rule in left if rule not in known)
         return Estimate(seconds, max(seconds - spread_s, 0.0), seconds + spread_s, tuple(without))
 
     def seen_of(self, rule: str) -> list[float]:
@@ -179,7 +179,7 @@ def left_in_words(estimate: Estimate, clock: datetime.datetime) -> str:
     about, low, high = (f"{value / size:.{digits}f}" for value in (seconds, estimate.low_s, estimate.high_s))
     end = clock + datetime.timedelta(seconds=seconds)
     when = f"{end:%H:%M}" if end.date() == clock.date() else f"{end:%H:%M on %-d %B}"
-    without = f", without {', '.join(estimate.without)}" if estimate.without else ""
+    without = f", and {', '.join(estimate.without)} after that" if estimate.without else ""
     return f"about {about} {unit} left ({low} to {high}), until about {when}{without}"
 
 
