@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hwfit.commands import COMMANDS
 from hwfit.comparison_options import DIFFERENCE, QUALITY_TOLERANCE
+from hwfit.process import deny_others, end_with_snakemake
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,6 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     ui.add_argument("--port", type=int, default=5000)
 
     asked = parser.parse_args(arguments)
+    deny_others()
+    end_with_snakemake()
     return COMMANDS[asked.command](asked)
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hwfit.records import RecordError, read_json, write_bytes, write_json
+from hwfit.records import RecordError, read_json, write_bytes, write_json, write_record
 
 
 def run_plan(asked: argparse.Namespace) -> int:
@@ -113,7 +113,7 @@ def run_confirm(asked: argparse.Namespace) -> int:
     named = read_json(asked.contenders)
     others = [entry for device, entries in named.items() if device != asked.device for entry in entries]
     found = confirm(plan, named.get(asked.device, []), others, merged=merged)
-    write_json(asked.output, {"device": asked.device, "contenders": found})
+    write_record(asked.output, {"device": asked.device, "contenders": found})
     return 0
 
 
@@ -143,7 +143,7 @@ def run_judge(asked: argparse.Namespace) -> int:
     from hwfit.training.collect import judge_rung
 
     group = (asked.device, asked.runtime, asked.model)
-    write_json(asked.output, judge_rung(read_json(asked.plan), group, asked.rung))
+    write_record(asked.output, judge_rung(read_json(asked.plan), group, asked.rung))
     return 0
 
 
@@ -343,8 +343,14 @@ def run_show(asked: argparse.Namespace) -> int:
 
 def run_retry(asked: argparse.Namespace) -> int:
     from hwfit.collect import forget_transient
+    from hwfit.directory_lock import Held, require_alone
     from hwfit.training.collect import forget_training
 
+    try:
+        require_alone()
+    except Held as error:
+        print(error, file=sys.stderr)
+        return 1
     trained = forget_training(Path())
     if trained:
         # Snakemake does not ask for what is missing while everything made from it is there.

@@ -42,6 +42,8 @@ NETWORKS = {
     "features": "networks without classes",
     "generation": "language models",
 }
+# What stands for a command, see `masked_command`.
+MASKED = "sha256:"
 # How often a command that prints watts once is called, where the device does not say.
 POWER_INTERVAL_S = 1.0
 # Prepares checkpoints where no CPU of the matrix brings an environment with the runtime.
@@ -404,7 +406,7 @@ class Plan:
         asked: dict[str, Any] = {"seconds": self.study.config.measurement.energy_seconds}
         if not device.power_command:
             return asked
-        external = {"command": device.power_command, "scope": device.power_scope}
+        external = {"command": masked_command(device.power_command), "scope": device.power_scope}
         return asked | external | {"interval_s": device.power_interval_s or POWER_INTERVAL_S}
 
     def composite_of(self, members: Iterable[Cell], device: str = "") -> dict[str, Any]:
@@ -454,12 +456,15 @@ class Plan:
         ]
 
     def public_study(self) -> str:
-        """The study as JSON, without the credentials that a tracking URI may hold, and without what concerns
-        the report alone: a page in another language is no other plan.
+        """The study as JSON, without the credentials that a tracking URI or a command may hold, and without
+        what concerns the report alone: a page in another language is no other plan.
         """
         data = self.study.model_dump(mode="json", by_alias=True)
         del data["config"]["report"]
         data["config"]["tracking"]["uri"] = mask_credentials(data["config"]["tracking"]["uri"])
+        for device in data["devices"].values():
+            if device.get("power_command"):
+                device["power_command"] = masked_command(device["power_command"])
         return json.dumps(data)
 
     def to_dict(self) -> dict[str, Any]:
@@ -514,6 +519,19 @@ class Plan:
     def priority_of(self, device: str, runtime: str) -> Callable[[Any], float]:
         """The priority of a target's cell."""
         return lambda wildcards: self.priority(cell_of(device, runtime, wildcards), int(wildcards.round))
+
+
+def power_commands(study: Study) -> dict[str, str]:
+    """The command of each device that has an external meter. They go to jobs by the environment: a command
+    line, Snakemake's metadata and the plan are kept, and a command may hold a password.
+    """
+    named = {name: device.power_command for name, device in study.devices.items()}
+    return {name: command for name, command in named.items() if command}
+
+
+def masked_command(command: str) -> str:
+    """What stands for a command in what is kept: a digest, so that another command is another job."""
+    return command if command.startswith(MASKED) else MASKED + fingerprint(command)
 
 
 def cell_of(device: str, runtime: str, wildcards: Any) -> Cell:

@@ -19,6 +19,9 @@ from typing import Any
 from hwfit.catalog import weights_file
 
 SCHEMA_VERSION = 1
+# The last entry of a record: the SHA-256 of its text before that.
+SEAL = "seal"
+_SEAL_BEGINS, _SEAL_ENDS, _DIGITS = f',\n "{SEAL}": "'.encode(), b'"\n}\n', 64
 
 STATUSES = (
     "ok",
@@ -343,8 +346,17 @@ def profile_path(root: Path | str, cell: Cell, round: int | str, batch_size: int
 
 def write_json(path: Path | str, data: Any) -> None:
     """Write JSON so that a reader sees the whole file or the one before it."""
-    text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    write_bytes(path, text.encode())
+    write_bytes(path, _to_bytes(data))
+
+
+def write_record(path: Path | str, data: Mapping[str, Any]) -> None:
+    """The same with a seal, so that whoever reads the record knows that it is what was written."""
+    body = _to_bytes({key: value for key, value in data.items() if key != SEAL}).removesuffix(b"\n}\n")
+    write_bytes(path, body + _SEAL_BEGINS + bytes_sha256(body).encode() + _SEAL_ENDS)
+
+
+def _to_bytes(data: Any) -> bytes:
+    return (json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
@@ -365,13 +377,33 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file. Raises RecordError that names it."""
+    """Read a JSON file; of a record all but its seal. Raises RecordError that names it."""
     try:
-        return json.loads(Path(path).read_text(), parse_constant=_refuse_constant)
+        return parse_json(Path(path).read_bytes())
     except FileNotFoundError as error:
         raise RecordError(f"{path}: not there") from error
     except (ValueError, OSError) as error:
         raise RecordError(f"{path}: {error}") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """The content of a JSON file, without its seal. Raises ValueError where it is none, or another's seal."""
+    try:
+        data = json.loads(content.decode(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    if isinstance(data, dict) and data.pop(SEAL, None) is not None and not has_true_seal(content):
+        raise ValueError("was changed since it was written")
+    return data
+
+
+def has_true_seal(content: bytes) -> bool | None:
+    """Whether the bytes of a record are those that were sealed; None where they have no seal."""
+    end = len(content) - len(_SEAL_ENDS)
+    start = end - _DIGITS - len(_SEAL_BEGINS)
+    if not (content.endswith(_SEAL_ENDS) and content[max(start, 0) :].startswith(_SEAL_BEGINS)):
+        return None
+    return bytes_sha256(content[:start]).encode() == content[end - _DIGITS : end]
 
 
 def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
@@ -401,6 +433,11 @@ def fingerprint(*parts: Any) -> str:
     """A short, stable hash of plain data (SHA-256 of canonical JSON, 16 hex digits)."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def bytes_sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def file_sha256(path: Path | str) -> str:

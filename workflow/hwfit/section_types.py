@@ -80,11 +80,12 @@ def text(pattern: str, meaning: str, max_length: int = 256) -> Any:
 # Paths go through Snakemake, which reads braces as wildcards, and stand in command lines, where a dash begins
 # an option; a shell's ~ is no folder.
 PATH_START, PATH_REST = r"[^\x00-\x1f{}~ -]", r"[^\x00-\x1f{}]"
+PLAIN_PATH = "without control characters and braces, not beginning with - or ~"
 FilePath = Annotated[
     str,
     text(
         rf"^{PATH_START}{PATH_REST}{{0,399}}$",
-        "the path of a file or folder, without control characters and braces, not beginning with - or ~",
+        f"the path of a file or folder, {PLAIN_PATH}",
     ),
 ]
 

@@ -17,6 +17,9 @@ from hwfit.device_sections import DeviceOrComposite
 from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
 from hwfit.pass_sections import Optimization
 from hwfit.section_types import (
+    PATH_REST,
+    PATH_START,
+    PLAIN_PATH,
     BatchSize,
     DeviceName,
     FilePath,
@@ -110,8 +113,8 @@ class Model(Section):
         Annotated[
             str,
             _text(
-                r"^[^\x00-\x1f]+\.(safetensors|pt|pth)$",
-                "the path of a .safetensors, .pt or .pth file, without control characters",
+                rf"^{PATH_START}{PATH_REST}{{0,399}}\.(safetensors|pt|pth)$",
+                f"the path of a .safetensors, .pt or .pth file, {PLAIN_PATH}",
             ),
         ]
         | None
@@ -128,7 +131,9 @@ class Model(Section):
         default=None, description="of an ONNX file: the output that is compared; the first where absent"
     )
     calibration: (
-        Annotated[str, _text(r"^[^\x00-\x1f]+\.npz$", "the path of a .npz file, without control characters")]
+        Annotated[
+            str, _text(rf"^{PATH_START}{PATH_REST}{{0,399}}\.npz$", f"the path of a .npz file, {PLAIN_PATH}")
+        ]
         | None
     ) = Field(
         default=None,

@@ -48,7 +48,8 @@ rule write_plan:
     output:
         "results/plan.json",
     params:
-        study=plan.public_study(),
+        # A function, since Snakemake would take braces in a text for wildcards.
+        study=lambda wildcards: plan.public_study(),
     log:
         "logs/plan.log",
     conda:
@@ -103,4 +104,4 @@ for device in plan.devices:
         retries: submission.retries(device)
         shell:
             '"$HWFIT_PYTHON" -m hwfit confirm --plan {input.plan:q} --contenders {input.contenders:q}'
-            " --device {params.device} --output {output:q} > {log:q} 2>&1"
+            " --device {params.device:q} --output {output:q} > {log:q} 2>&1"

@@ -78,7 +78,7 @@ rule write_report:
     shell:
         '"$HWFIT_PYTHON" -m hwfit report --plan {input.plan:q} --table {input.table:q}'
         " --recommendation {input.recommendation:q} --measurements {input.measurements:q}"
-        " --language {params.language} {params.training} --output {output:q} > {log:q} 2>&1"
+        " --language {params.language:q} {params.training} --output {output:q} > {log:q} 2>&1"
 
 
 rule track:

@@ -26,12 +26,13 @@ from hwfit.records import (
     Flag,
     Profile,
     RecordError,
+    bytes_sha256,
     fingerprint,
     profile_path,
     read_json,
     read_profile,
     write_bytes,
-    write_json,
+    write_record,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def copy(output: Path) -> int:
     if place.parent.name == "environments":
         # The recorded one may not be here, and none is needed.
         found = read_json(output)
-        write_json(output, found | {"python": found.get("python") and sys.executable})
+        write_record(output, found | {"python": found.get("python") and sys.executable})
     return 0
 
 
@@ -145,9 +146,11 @@ def replay_profile(job: Job, batch_size: int, events: TextIO) -> Profile:
     target = job.path(batch_size)
     samples = path.with_suffix(".npz")
     factor = 1.0 if found.round == job.round else noise_of(job, batch_size)
+    digest = {}
     if samples.is_file():
-        content = samples.read_bytes()
-        write_bytes(target.with_suffix(".npz"), content if factor == 1 else scaled(content, factor))
+        content = samples.read_bytes() if factor == 1 else scaled(samples.read_bytes(), factor)
+        write_bytes(target.with_suffix(".npz"), content)
+        digest = {"samples_sha256": bytes_sha256(content)}
     metrics = {
         name: value and value * (factor if name in TIMES else 1 / factor if name in RATES else 1)
         for name, value in found.metrics.items()
@@ -159,10 +162,10 @@ def replay_profile(job: Job, batch_size: int, events: TextIO) -> Profile:
         flags=[*(flag for flag in found.flags if flag.code != "recorded"), *flags()],
         fingerprints=job.fingerprints(batch_size),
         context=found.context | job.context(),
-        details=found.details | {"recorded": {"round": found.round, "started_at": found.started_at}},
+        details=found.details | {"recorded": {"round": found.round, "started_at": found.started_at}} | digest,
         started_at=started_at,
     )
-    write_json(target, row.to_dict())
+    write_record(target, row.to_dict())
     return row
 
 
@@ -213,7 +216,7 @@ def replay_training(job: TrainingJob, events: TextIO) -> None:
         context=found.context | job.context(),
         started_at=started_at,
     )
-    write_json(job.path(), record.to_dict())
+    write_record(job.path(), record.to_dict())
 
 
 def wait(recorded_s: float | None, events: TextIO, batch_size: int = 0) -> None:
