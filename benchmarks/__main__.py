@@ -27,6 +27,7 @@ from scipy.stats import beta
 from benchmarks import guided as guided_search
 from benchmarks import halving as halving_replay
 from benchmarks import memory as memory_prediction
+from benchmarks import scale as recorded_sweeps
 from benchmarks import sweeps
 from benchmarks import tracking as tracking_rate
 from benchmarks import training as training_overhead
@@ -406,6 +407,11 @@ def guided(project: Project) -> dict[str, Any]:
     }
 
 
+def scale(project: Project) -> dict[str, Any]:
+    """(l) Time and memory of planning and deciding recorded sweeps of up to 10,000 combinations."""
+    return recorded_sweeps.measure(project.directory)
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -422,6 +428,7 @@ BENCHMARKS = {
     "guided": guided,
     "tracking": tracking,
     "training": training,
+    "scale": scale,
 }
 
 

@@ -76,7 +76,9 @@ class Project:
         """Start with what an earlier run knew, of devices by other names too: the machine is the same."""
         shutil.copytree(known, self.directory / "results")
         for device in devices:
-            folder = shutil.copytree(known / "devices" / "cpu", self.directory / "results" / "devices" / device)
+            folder = shutil.copytree(
+                known / "devices" / "cpu", self.directory / "results" / "devices" / device
+            )
             path = folder / "inventory.json"
             path.write_text(json.dumps(json.loads(path.read_text()) | {"device": device}))
 

@@ -139,10 +139,10 @@ class SearchPlan:
 
     # What the rules of measuring ask.
 
-    def first_looks(self, checkpoints: Any, device: str | None = None) -> Any:
-        """The profiles of every cell's first rounds, of one device or of all: of those that go on."""
+    def first_looks(self, checkpoints: Any) -> Any:
+        """The profiles of the first rounds: of every cell, or after a guided search of those that go on."""
         if not self.is_guided:
-            return self.plan.first_looks(device)
+            return self.plan.first_looks()
 
         def profiles(wildcards: Any) -> list[str]:
             going = self.verdict(checkpoints, ROUNDS - 1).go_on
@@ -151,9 +151,8 @@ class SearchPlan:
                 *(
                     str(profile_path(PROFILES, cell, round, batch_size))
                     for cell in going
-                    if device in (None, cell.device)
                     for round in range(self.plan.study.config.measurement.rounds)
-                    for batch_size in self.plan.rectangle(cell.device, cell.runtime)
+                    for batch_size in self.plan.rectangles[cell.device, cell.runtime]
                 ),
             ]
 

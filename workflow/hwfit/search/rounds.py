@@ -8,6 +8,7 @@ from typing import Any
 
 from hwfit.collect import read_inventories
 from hwfit.decision_sections import Decision as Wanted
+from hwfit.layout import site_of
 from hwfit.recommendation import baseline_of, wanted_in
 from hwfit.records import Cell
 from hwfit.search.curves import screened_sizes
@@ -57,11 +58,11 @@ def first_looks(plan: Mapping[str, Any]) -> dict[Cell, list[int]]:
 
 
 def planned(plan: Mapping[str, Any]) -> list[Key]:
-    """The combinations that can be measured as far as the config tells."""
+    """The combinations that can be measured here, as far as the config tells."""
     return [
         (Cell(**{name: entry[name] for name in Cell.__dataclass_fields__}), entry["batch_size"])
         for entry in plan["combinations"]
-        if not entry["status"]
+        if not entry["status"] and not site_of(entry["device"])
     ]
 
 
