@@ -24,9 +24,11 @@ import numpy as np
 import yaml
 from scipy.stats import beta
 
+from benchmarks import guided as guided_search
 from benchmarks import halving as halving_replay
 from benchmarks import memory as memory_prediction
 from benchmarks import scale as recorded_sweeps
+from benchmarks import sweeps
 from benchmarks import tracking as tracking_rate
 from benchmarks import training as training_overhead
 from benchmarks.project import CELL, LENGTHS, ROOT, RUNTIMES, Project
@@ -402,6 +404,14 @@ def scale(project: Project) -> dict[str, Any]:
     return recorded_sweeps.measure(project.directory)
 
 
+def guided(project: Project) -> dict[str, Any]:
+    """(k) Guided against exhaustive search, on simulated sweeps and on those of reports/examples."""
+    return {
+        "simulated": guided_search.compare(sweeps.simulated(seed) for seed in range(120)),
+        "recorded": guided_search.compare(sweeps.recorded()),
+    }
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -415,6 +425,7 @@ BENCHMARKS = {
     "memory": memory,
     "deep-compression": deep_compression,
     "halving": halving,
+    "guided": guided,
     "tracking": tracking,
     "training": training,
     "scale": scale,

@@ -45,6 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     judge.add_argument("--rung", type=int, required=True)
     judge.add_argument("--output", type=Path, required=True)
 
+    choose = commands.add_parser("choose-round", help="say what goes on after a round of the guided search")
+    choose.add_argument("--plan", type=Path, required=True)
+    choose.add_argument("--round", type=int, required=True)
+    choose.add_argument("--output", type=Path, required=True)
+
     train = commands.add_parser("collect-training", help="collect the records of training")
     train.add_argument("--plan", type=Path, required=True)
     train.add_argument("--output", type=Path, required=True)

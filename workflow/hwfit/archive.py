@@ -20,6 +20,7 @@ from hwfit.collect import confirmation_rounds
 from hwfit.identities import inventory_files as identity_files
 from hwfit.layout import PROFILES, RESULTS, attempts_file, inventory_file
 from hwfit.records import Cell, Profile, RecordError, read_profile
+from hwfit.search.records import SCREENING, SEARCH, is_guided
 from hwfit.training.collect import run_of
 from hwfit.training.plan import TRAINING, VERDICTS
 
@@ -65,7 +66,8 @@ def write_archive(plan: Mapping[str, Any], output: Path, directory: Path | str =
 
     It has `order.csv`, a line a profile in the order of measuring; `profiles/` with each record and the
     samples beside it; `attempts/`, what was begun and what came of it; `training/` with each run's records
-    and log, `halving/` with the verdicts on its rungs; `plan.json` and `devices/`.
+    and log, `halving/` with the verdicts on its rungs; of a guided search `screening/` with the records of
+    its looks, and `search/` with its verdicts; `plan.json` and `devices/`.
     A record that cannot be read goes in as it is, and its line says why.
     """
     directory = Path(directory)
@@ -130,6 +132,11 @@ def files_of(plan: Mapping[str, Any], found: Iterable[Found], directory: Path) -
         place = directory / TRAINING / run_of(planned).path
         wanted += [*place.glob("rung*.json"), place / "log.jsonl"]
     wanted += (directory / VERDICTS).glob("*/*/*/rung*.json")
+    if is_guided(plan):
+        wanted += (directory / SEARCH).rglob("*.json*")
+        wanted += [
+            path for path in (directory / SCREENING).rglob("bs*.*") if path.suffix in (".json", ".npz")
+        ]
     return (path for path in wanted if path.is_file())
 
 

@@ -35,6 +35,7 @@ from hwfit.records import (
     require_inventory,
 )
 from hwfit.roofline import judge, number_format, roofs_of, work_of
+from hwfit.search.records import SCREENING, SEARCH, given_up_in
 from hwfit.uncertainty import Estimate, Spread, estimate
 
 CONFIRMATIONS = "results/confirmations"
@@ -130,12 +131,16 @@ def read_rows(
     confirmed = {} if first_looks_only else confirmation_rounds(directory)
     confirmed |= confirming or {}
     first_rounds = range(plan["study"]["config"]["measurement"]["rounds"])
+    given_up = given_up_in(plan, directory)
     rows = []
     for combination in plan["combinations"]:
         cell = Cell(**{name: combination[name] for name in Cell.__dataclass_fields__})
         batch_size = combination["batch_size"]
         if combination["status"]:
             rows.append(Row(cell, batch_size, combination["status"], combination["reason"]))
+            continue
+        if gone := given_up.get((cell, batch_size)):
+            rows.append(Row(cell, batch_size, gone.status, gone.reason))
             continue
         looks = read_rounds(directory, cell, batch_size, first_rounds)
         rows.append(make_row(directory, cell, batch_size, looks, confirmed.get((cell, batch_size), [])))
@@ -174,12 +179,12 @@ def confirmation_rounds(directory: Path) -> dict[tuple[Cell, int], list[int]]:
 
 
 def read_rounds(
-    directory: Path, cell: Cell, batch_size: int, rounds: Iterable[int]
+    directory: Path, cell: Cell, batch_size: int, rounds: Iterable[int], root: str = PROFILES
 ) -> list[Profile | RecordError]:
-    """The profiles of some rounds; where one cannot be read, why."""
+    """The profiles of some rounds below a root; where one cannot be read, why."""
     found: list[Profile | RecordError] = []
     for round in rounds:
-        path = profile_path(directory / PROFILES, cell, round, batch_size)
+        path = profile_path(directory / root, cell, round, batch_size)
         try:
             profile = read_profile(path)
             if (profile.cell, profile.batch_size, profile.round) != (cell, batch_size, round):
@@ -388,6 +393,7 @@ def forget_transient(directory: Path) -> list[Path]:
     removed = []
     patterns = (
         f"{PROFILES}/**/bs*.json",
+        f"{SCREENING}/**/bs*.json",
         "results/environments/*.json",
         "results/devices/*/probe.json",
         "results/models/*/card.json",
@@ -406,6 +412,8 @@ def forget_transient(directory: Path) -> list[Path]:
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
         confirming = sorted((directory / CONFIRMATIONS).glob("*.json"))
         removed += [path for path in confirming if not is_imported(path, directory)]
+    if any(SCREENING in str(path) for path in removed):
+        removed += sorted((directory / SEARCH).rglob("*.json"))
     # Snakemake does not ask for what is missing while everything made from it is there: that goes too.
     made = (directory / FIRST_LOOKS, directory / TABLE)
     removed += [path for path in made if removed and path.exists()]

@@ -147,6 +147,16 @@ def run_judge(asked: argparse.Namespace) -> int:
     return 0
 
 
+def run_choose_round(asked: argparse.Namespace) -> int:
+    from hwfit.search.rounds import choose_round
+
+    verdict = choose_round(read_json(asked.plan), asked.round)
+    write_json(asked.output, verdict.to_dict())
+    left = sum(map(len, verdict.go_on.values()))
+    print(f"{left} combinations go on, {len(verdict.given_up)} are given up")
+    return 0
+
+
 def run_collect_training(asked: argparse.Namespace) -> int:
     from hwfit.collect import cost_of, read_inventories, tariffs_of
     from hwfit.training.collect import read_training
@@ -163,6 +173,7 @@ def run_collect_training(asked: argparse.Namespace) -> int:
 def run_decide(asked: argparse.Namespace) -> int:
     from hwfit.collect import read_inventories, read_rows
     from hwfit.recommendation import recommend
+    from hwfit.search.summary import describe_search
 
     plan = read_json(asked.plan)
     trained = []
@@ -170,7 +181,8 @@ def run_decide(asked: argparse.Namespace) -> int:
         from hwfit.training.table import make_configuration_table, make_configurations, read_run_table
 
         trained = make_configurations(read_run_table(asked.training))
-    table, recommendation = recommend(read_rows(plan), plan, read_inventories(plan), trained)
+    rows, inventories, search = read_rows(plan), read_inventories(plan), describe_search(plan)
+    table, recommendation = recommend(rows, plan, inventories, trained, search)
     if asked.configurations:
         configurations = make_configuration_table(trained)
         write_bytes(asked.configurations, configurations.to_csv(index=False).encode())
@@ -397,6 +409,7 @@ COMMANDS = {
     "nominate": run_nominate,
     "confirm": run_confirm,
     "judge": run_judge,
+    "choose-round": run_choose_round,
     "collect-training": run_collect_training,
     "decide": run_decide,
     "archive": run_archive,

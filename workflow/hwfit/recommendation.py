@@ -31,6 +31,7 @@ from hwfit.training.table import Configuration
 CONTENDER_SHARE = 0.05
 # Bounds the cost of confirming: combinations of one model in one scenario.
 MOST_CONTENDERS = 5
+OF_WHAT_WAS_MEASURED = "(Of what was measured in full: the guided search skipped the rest.)"
 
 
 def recommend(
@@ -38,12 +39,14 @@ def recommend(
     plan: Mapping[str, Any],
     inventories: Mapping[str, Any],
     trained: Sequence[Configuration] = (),
+    search: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table with its verdicts, and the recommendation, of the form of `recommendation_schema`.
 
     Parameters
     ----------
     trained : the configurations of training, which get their verdicts
+    search : how the search was guided, and what it left out; None where nothing was
     """
     table = make_table(rows, plan, inventories)
     wanted = wanted_in(plan)
@@ -65,6 +68,12 @@ def recommend(
         for each in shared:
             if not all(choice.row.confirmed for choice in each.choices):
                 each.summary += " Not all of it is confirmed in fresh rounds."
+    if search:
+        for decision in decisions:
+            decision.sensitivity = [
+                replace(change, text=f"{change.text} {OF_WHAT_WAS_MEASURED}")
+                for change in decision.sensitivity
+            ]
     table["verdict"] = [candidate.verdict for candidate in candidates]
     table["reason"] = [candidate.reason for candidate in candidates]
     counts = Counter(row.status for row in rows)
@@ -77,6 +86,7 @@ def recommend(
         "constraints": wanted.constraints.given(),
         "counts": {"combinations": len(rows), **counts},
         "seconds_measured": float(pd.to_numeric(table["measured_s"]).sum()),
+        "search": dict(search) if search else None,
         "models": [describe(decision, planned) for decision in decisions],
         "sets": [describe_shared(decision) for decision in shared],
         **training_answers(trained, table, wanted),

@@ -124,6 +124,19 @@ class SetAnswer(Part):
     others: list[Excluded] = Field(description="the other devices")
 
 
+class GuidedSearch(Part):
+    """How the search was guided, and what it left out."""
+
+    kind: Literal["guided"] = Field(description="what measurement.search asked for")
+    rounds: int = Field(description="of looks at what was left")
+    cells: int = Field(description="that were looked at")
+    seconds: float = Field(description="that all looks took, starts of processes included, s")
+    went_on: int = Field(description="combinations that were measured in full")
+    dominated: int = Field(description="combinations that the leader was ahead of for certain")
+    infeasible: int = Field(description="combinations that broke a limit for certain")
+    failed: int = Field(description="combinations that failed when they were looked at")
+
+
 class Recommendation(Part):
     """What hwfit recommends, and what that rests on."""
 
@@ -134,6 +147,9 @@ class Recommendation(Part):
     constraints: dict[str, float | str] = Field(description="limits of all models that have no others")
     counts: dict[str, int] = Field(description="combinations in all, and by status")
     seconds_measured: float = Field(description="in timed calls, s")
+    search: GuidedSearch | None = Field(
+        default=None, description="how it was guided; null: every combination was measured"
+    )
     models: list[ModelAnswer] = Field(description="an answer a model and scenario")
     sets: list[SetAnswer] = Field(description="an answer a set of models that share a device")
     training: list[TrainingAnswer] = Field(description="an answer a model that is trained and device")

@@ -242,6 +242,11 @@ class Measurement(Section):
         description="how long the calls of a batch size are made again under a power meter, s; longer where "
         "the meter needs it; 0: energy is not measured. Nothing is done on a device without a meter",
     )
+    search: Literal["exhaustive", "guided"] = Field(
+        default="exhaustive",
+        description="exhaustive: every combination is measured; guided: every cell is screened for a moment, "
+        "and only what may still win is measured, the rest becoming rows that say why they were skipped",
+    )
     rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="fresh processes that measure every cell"
     )

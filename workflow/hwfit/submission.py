@@ -81,6 +81,17 @@ class Submission:
             lambda wildcards: walltime.cell_minutes(self.measurement, wildcards.scenario, sizes, runtimes),
         )
 
+    def to_screen(self, device: str, runtime: str) -> dict[str, Any]:
+        """Resources of the jobs that look at a target's cells of a model."""
+        targets = Counter((cell.device, cell.runtime, cell.model) for cell in self.plan.cells)
+        runtimes = len(self.plan.runtimes_of(device))
+        return self.resources(
+            device,
+            lambda wildcards: walltime.screening_minutes(
+                self.measurement, targets[device, runtime, wildcards.model], runtimes
+            ),
+        )
+
     def to_confirm(self, device: str, contenders: str) -> dict[str, Any]:
         """Resources of the job that measures a device's contenders again.
 

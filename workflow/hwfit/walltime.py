@@ -55,6 +55,12 @@ def cell_minutes(
     return in_minutes(START_S + SLACK * INVENTORY_S * runtimes + seconds + measurement["timeout_seconds"])
 
 
+def screening_minutes(measurement: Mapping[str, Any], cells: int, runtimes: int) -> int:
+    """The time limit of a job that looks at cells for a moment each, of which one may hang, in minutes."""
+    seconds = cells * (PROCESS_S + AROUND_CALLS_S)
+    return in_minutes(START_S + SLACK * INVENTORY_S * runtimes + seconds + measurement["timeout_seconds"])
+
+
 def confirmation_minutes(measurement: Mapping[str, Any], scenarios: Mapping[str, int], runtimes: int) -> int:
     """The time limit of a job that confirms contenders in fresh rounds, in minutes.
 

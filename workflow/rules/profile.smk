@@ -22,7 +22,7 @@ for device, runtime in plan.targets:
                 for batch_size in plan.rectangles[device, runtime]
             ],
         params:
-            job=plan.job_of(device, runtime),
+            job=search.job_of(device, runtime),
             attempts=layout.attempts_pattern(device, runtime),
         log:
             f"logs/profiles/{device}/{runtime}/{{model}}/{{optimization}}/{{scenario}}/round{{round}}.log",
@@ -63,7 +63,7 @@ rule write_plan:
 rule nominate_contenders:
     input:
         plan="results/plan.json",
-        profiles=plan.first_looks(),
+        profiles=search.first_looks(checkpoints),
         inventories=[layout.inventory_file(device) for device in plan.described_devices],
     output:
         contenders="results/contenders.json",

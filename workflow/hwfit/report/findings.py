@@ -15,6 +15,7 @@ from hwfit.report.language import Language
 from hwfit.report.numbers import number
 from hwfit.report.peaks import peak_table
 from hwfit.report.table import values_of
+from hwfit.search.records import REASON
 
 REASONS_SHOWN = 12
 GRID_DEVICES = 40
@@ -37,7 +38,10 @@ def coverage(rows: pd.DataFrame, words: Language) -> dict[str, Any]:
         for status in [*STATUSES, *sorted(set(counts.index) - set(STATUSES))]
         if counts.get(status)
     ]
-    left_out = rows[rows["status"] != "ok"]
+    left_out = rows[rows["status"] != "ok"].copy()
+    # Each has figures of its own there: the table has them.
+    is_guided = left_out["reason"].fillna("").str.startswith(REASON)
+    left_out.loc[is_guided, "reason"] = str(words("coverage.guided"))
     reasons: list[dict[str, Any]] = [
         {
             "status": words.find("statuses", status) or status,

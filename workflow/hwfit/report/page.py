@@ -116,6 +116,7 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         },
         goal=goal(recommendation, words),
         counts=counts(rows, recommendation, words),
+        search=guided(recommendation, words),
         problems=around.problems,
         measured=int((rows["status"] == "ok").sum()),
         cards=cards(recommendation, rows, words),
@@ -239,6 +240,15 @@ def counts(rows: pd.DataFrame, recommendation: Mapping[str, Any], words: Languag
             else words("counts.seconds", count=f"{seconds:.0f}")
         )
     return facts
+
+
+def guided(recommendation: Mapping[str, Any], words: Language) -> Markup | None:
+    """That the search was guided, what it took and what it left out; None where it was not."""
+    told = recommendation.get("search")
+    names = ("cells", "went_on", "dominated", "infeasible", "failed", "seconds")
+    if not isinstance(told, Mapping) or any(number(told.get(name)) is None for name in names):
+        return None
+    return words("search.guided", **{name: numbers.count(told[name]) for name in names})
 
 
 def legend(rows: pd.DataFrame) -> list[dict[str, Any]]:

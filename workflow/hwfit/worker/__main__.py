@@ -91,6 +91,13 @@ def main(arguments: list[str] | None = None) -> int:
     recall = commands.add_parser("recall", help="copy what was recorded of a file")
     recall.add_argument("--output", type=Path, required=True)
 
+    screen = commands.add_parser("screen", help="look at the cells of a model for a moment each")
+    screen.add_argument("--jobs", required=True, help="JSON: what the jobs have in common, and each")
+    screen.add_argument("--verdict", type=Path, nargs="?", help="which of them go on; all where absent")
+    screen.add_argument("--output", type=Path, required=True, help="what it took, and the records' paths")
+
+    commands.add_parser("screen-forking", help="do so in forks of one process (jobs on stdin)")
+
     train = commands.add_parser("train", help="train a run to the end of a rung, in a worker")
     train.add_argument("--job", required=True, help="JSON: see hwfit.training.records.JOB")
 
@@ -217,7 +224,12 @@ def run_profile(asked: argparse.Namespace) -> int:
 
     job = Job.from_dict(json.load(sys.stdin))
     with os.fdopen(asked.events, "w") as events, ends_where_nothing_can_be_written():
-        profile(job, events)
+        if job.is_screening:
+            from hwfit.worker.screen import Screen
+
+            profile(job, events, Screen)
+        else:
+            profile(job, events)
     sys.stdout.flush()
     # Frameworks may hang or crash while they take themselves down; everything is on disk by now.
     os._exit(0)
@@ -236,6 +248,18 @@ def run_replay(asked: argparse.Namespace) -> int:
 def run_recall(asked: argparse.Namespace) -> int:
     print(f"{recorded.DIRECTORY} is not set: nothing is recorded", file=sys.stderr)
     return 1
+
+
+def run_screen(asked: argparse.Namespace) -> int:
+    from hwfit.worker.screening import main as screen
+
+    return screen(asked.jobs, asked.verdict, asked.output)
+
+
+def run_screen_forking(asked: argparse.Namespace) -> int:
+    from hwfit.worker.screening import fork_for_each
+
+    return fork_for_each(sys.stdin.read())
 
 
 def run_train(asked: argparse.Namespace) -> int:
@@ -348,6 +372,8 @@ COMMANDS = {
     "profile": run_profile,
     "replay": run_replay,
     "recall": run_recall,
+    "screen": run_screen,
+    "screen-forking": run_screen_forking,
     "train": run_train,
     "train-session": run_train_session,
     "member": run_member,

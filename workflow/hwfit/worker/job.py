@@ -137,6 +137,11 @@ class Job:
         return all(PASSES[step["pass"]].keeps_outputs for step in self.passes)
 
     @property
+    def is_screening(self) -> bool:
+        """Whether this is a short look of the guided search (`hwfit.worker.screen`)."""
+        return "screen_seconds" in self.measurement
+
+    @property
     def searched_limits(self) -> Mapping[str, float] | None:
         """The limits, where what is measured depends on them."""
         return dict(self.limits_ms) if self.cell.scenario == "server" else None

@@ -15,7 +15,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -51,10 +51,10 @@ CONVICTING_CALLS = 16
 REFERENCE_SIZE = 2048
 
 
-def profile(job: Job, events: TextIO) -> None:
+def profile(job: Job, events: TextIO, kind: type[Bench] | None = None) -> None:
     """Measure every batch size of a job; writes a profile for each and says so on the pipe."""
     try:
-        bench = Bench(job, alive=lambda: say(events, "alive", 0))
+        bench = (kind or Bench)(job, alive=lambda: say(events, "alive", 0))
     except Exception as error:
         status, reason = classify(error)
         for batch_size in job.batch_sizes:
@@ -62,7 +62,9 @@ def profile(job: Job, events: TextIO) -> None:
                 job, job.profile(batch_size, status, reason, started_at=now(), context=job.context()), events
             )
         return
-    for position, batch_size in enumerate(job.batch_sizes):
+    left = bench.ordered(job.batch_sizes)
+    while left:
+        batch_size = left.pop(0)
         say(events, "begin", batch_size)
         started_at = now()
         try:
@@ -75,10 +77,10 @@ def profile(job: Job, events: TextIO) -> None:
             details = {"traceback": traceback.format_exc().splitlines()[-20:]}
             write(job, job.profile(batch_size, status, reason, details=details, **more), events)
             if status == "oom":
-                for larger in job.batch_sizes[position + 1 :]:
+                for larger in [size for size in left if size > batch_size]:
                     reason = f"implied by oom at {batch_size}"
                     write(job, job.profile(larger, "skipped", reason, **more), events)
-                return
+                left = [size for size in left if size < batch_size]
 
 
 class Bench:
@@ -134,6 +136,11 @@ class Bench:
         }
         identity = self.context["device"]["identity"]
         self.energy = EnergyPass(job, identity, self.session.processes(), alive)
+
+    @staticmethod
+    def ordered(batch_sizes: Sequence[int]) -> list[int]:
+        """In which order they are measured: what runs out of memory says so of all that come after."""
+        return sorted(batch_sizes)
 
     def measure(self, batch_size: int) -> Profile:
         """Measure one batch size. Raises Unsupported, Incorrect, and whatever the runtime raises."""

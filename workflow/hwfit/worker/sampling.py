@@ -54,12 +54,14 @@ class StoppingRule:
     relative_ci : the half-width of the median's interval, relative to the median
     min_seconds, max_seconds : bounds of the time spent in timed calls
     limits_s : (percentile from 0 to 1, seconds): whether it lies below them should be decided too
+    least_samples : fewer are never enough, however long they take
     """
 
     relative_ci: float
     min_seconds: float
     max_seconds: float
     limits_s: tuple[tuple[float, float], ...] = ()
+    least_samples: int = MINIMUM_SAMPLES
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def sample(
         total += duration
         if total < look_at and total < limit:
             continue
-        if len(durations) < MINIMUM_SAMPLES:
+        if len(durations) < rule.least_samples:
             continue
         if total >= limit or is_known(np.array(durations) / 1e9, rule):
             return np.array(durations) / 1e9, outputs

@@ -100,8 +100,13 @@ class Attempts:
         return count
 
 
-def supervise(job: Job, attempts: Attempts) -> None:
-    """See to it that every batch size of a job has a profile on disk."""
+def supervise(job: Job, attempts: Attempts, start: type[Worker] | None = None) -> None:
+    """See to it that every batch size of a job has a profile on disk.
+
+    Parameters
+    ----------
+    start : what starts a worker; `Worker` where absent
+    """
     job = met_hardware(job)
     left = []
     for batch_size in job.batch_sizes:
@@ -127,7 +132,7 @@ def supervise(job: Job, attempts: Attempts) -> None:
         # Who held it may have measured just this: a job that outlived its Snakemake.
         left = [size for size in left if not is_done(job, size)]
         while left:
-            left = run_worker(job, left, attempts, probe["environment"], waited_s)
+            left = run_worker(job, left, attempts, probe["environment"], waited_s, start or Worker)
 
 
 def what_stands_in_the_way(job: Job) -> tuple[str, str] | None:
@@ -156,7 +161,12 @@ def python_is_missing(job: Any, python: str) -> str:
 
 
 def run_worker(
-    job: Job, batch_sizes: list[int], attempts: Attempts, device_environment: dict[str, str], waited_s: float
+    job: Job,
+    batch_sizes: list[int],
+    attempts: Attempts,
+    device_environment: dict[str, str],
+    waited_s: float,
+    start: type[Worker],
 ) -> list[int]:
     """Run one worker over batch sizes; returns those that are left for another one."""
     for batch_size in list(batch_sizes):
@@ -170,7 +180,7 @@ def run_worker(
     if not batch_sizes:
         return []
     kills_before = kernel_oom_kills()
-    worker = Worker(job, batch_sizes, device_environment)
+    worker = start(job, batch_sizes, device_environment)
     at_work: int | None = None
     limit_s = job.measurement["timeout_seconds"]
     ending: Ending | None = None
@@ -294,10 +304,9 @@ class Worker:
         }
         if job.compute_threads:
             environment["OMP_NUM_THREADS"] = str(job.compute_threads)
-        self.stderr_path = job.path(batch_sizes[0]).with_name("stderr.txt")
-        self.stderr_path.parent.mkdir(parents=True, exist_ok=True)
+        self.stderr_path = stderr_path(job, batch_sizes)
         parent = os.getpid()
-        limit_bytes = int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
+        limit_bytes = memory_limit_bytes(job)
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [python, "-m", "hwfit.worker", command, "--events", str(writer)],
@@ -314,6 +323,10 @@ class Worker:
         # One that has died already is found to have, when it is waited for.
         with contextlib.suppress(BrokenPipeError), self.process.stdin as stdin:
             stdin.write(self.message(job, batch_sizes))
+        self.listen(reader)
+
+    def listen(self, reader: int) -> None:
+        """Hear what comes through a pipe."""
         self.reader = reader
         self.said = b""
         self.poll = select.poll()
@@ -368,6 +381,18 @@ class Worker:
         """The last lines the worker wrote, without empty ones."""
         text = self.stderr_path.read_bytes()[-20_000:].decode(errors="replace")
         return [line.strip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def stderr_path(job: Any, batch_sizes: Sequence[int]) -> Path:
+    """Where a worker's stderr goes, in a directory that is there."""
+    path: Path = job.path(batch_sizes[0]).with_name("stderr.txt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def memory_limit_bytes(job: Any) -> int | None:
+    """The most private memory that a worker may have; None without a limit."""
+    return int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
 
 
 def environment_without_thread_counts() -> dict[str, str]:

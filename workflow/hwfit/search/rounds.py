@@ -1,0 +1,98 @@
+"""The verdict of a round of looks: which combinations go on, and why the others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hwfit.collect import read_inventories
+from hwfit.decision_sections import Decision as Wanted
+from hwfit.recommendation import wanted_in
+from hwfit.records import Cell
+from hwfit.search.curves import screened_sizes
+from hwfit.search.judge import Look, judge
+from hwfit.search.looks import looks_of, read_cell, starts_long
+from hwfit.search.records import ROUNDS, GivenUp, Key, Verdict, read_verdict, verdict_file
+
+# Of a model in a scenario so many combinations are measured in full that are known to fit, and at most as
+# many ahead of them that may fit. Fresh rounds then confirm five.
+MOST_IN_FULL = 8
+
+
+def choose_round(plan: Mapping[str, Any], round: int, directory: Path | str = ".") -> Verdict:
+    """The verdict of a round, which holds those of the rounds before.
+
+    Raises RecordError where the verdict before cannot be read.
+    """
+    verdicts = [read_verdict(Path(directory) / verdict_file(each)) for each in range(round)]
+    before = verdicts[-1].given_up if verdicts else []
+    gone = {each.key for each in before}
+    keys = [key for key in planned(plan) if key not in gone]
+    cells = list(dict.fromkeys(cell for cell, _ in keys))
+    looked = [first_looks(plan), *(verdict.look_again for verdict in verdicts)]
+    records = {cell: read_cell(Path(directory), cell, looked) for cell in cells}
+    looks, failed = looks_of(plan, keys, records, read_inventories(plan, directory))
+    given_up = [*failed, *judged(looks, plan, is_last=round == ROUNDS - 1)]
+    gone |= {each.key for each in given_up}
+    going = {
+        cell: left
+        for cell in cells
+        if (left := [size for c, size in keys if c == cell and (c, size) not in gone])
+    }
+    again = {cell: sizes for cell, sizes in going.items() if not starts_long(records[cell])}
+    return Verdict(round, going, again, [*before, *given_up])
+
+
+def first_looks(plan: Mapping[str, Any]) -> dict[Cell, list[int]]:
+    """The batch sizes at which each cell is looked at in the first round."""
+    sizes: dict[Cell, list[int]] = {}
+    for cell, size in planned(plan):
+        sizes.setdefault(cell, []).append(size)
+    return {cell: screened_sizes(each) for cell, each in sizes.items()}
+
+
+def planned(plan: Mapping[str, Any]) -> list[Key]:
+    """The combinations that can be measured as far as the config tells."""
+    return [
+        (Cell(**{name: entry[name] for name in Cell.__dataclass_fields__}), entry["batch_size"])
+        for entry in plan["combinations"]
+        if not entry["status"]
+    ]
+
+
+def judged(looks: Iterable[Look], plan: Mapping[str, Any], *, is_last: bool) -> list[GivenUp]:
+    """What is given up of each model in each scenario; after the last looks, all but the best."""
+    looks, wanted = list(looks), wanted_in(plan)
+    questions: dict[tuple[str, str], list[Look]] = {}
+    for look in looks:
+        cell = look.candidate.row.cell
+        questions.setdefault((cell.model, cell.scenario), []).append(look)
+    # Where one device has to serve several models, or to train too, each device needs a winner of its own.
+    apart = {model for models in wanted.share_device.values() for model in models}
+    if wanted.training.plus_inferences is not None:
+        apart |= {model for model, _ in questions}
+    given_up = [
+        each
+        for (model, _), group in questions.items()
+        for each in judge(
+            group,
+            wanted.wanted_of(model),
+            wanted.limits_of(model),
+            is_apart_by_device=model in apart,
+            most=MOST_IN_FULL if is_last else None,
+        )
+    ]
+    kept = keys_of_baselines(looks, wanted, {each.key for each in given_up})
+    return [each for each in given_up if each.key not in kept]
+
+
+def keys_of_baselines(looks: Iterable[Look], wanted: Wanted, gone: set[Key]) -> set[Key]:
+    """The rows that relative limits of what goes on look at: measured too, though they cannot win."""
+    kept = set()
+    for look in looks:
+        row, baseline = look.candidate.row, look.candidate.baseline
+        is_relative = any(isinstance(bound, str) for bound in wanted.limits_of(row.cell.model).values())
+        if is_relative and baseline is not None and (row.cell, row.batch_size) not in gone:
+            kept.add((baseline.row.cell, baseline.row.batch_size))
+    return kept
