@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -218,13 +219,12 @@ class Cluster:
 
     def told(self, job: str) -> dict[str, str]:
         """What the controller knows of a job."""
-        words = self.ask("scontrol", "--oneliner", "show", "job", job).split()
-        return dict(word.split("=", 1) for word in words if "=" in word)
+        return fields_of(self.ask("scontrol", "--oneliner", "show", "job", job))
 
     def all_jobs(self) -> list[dict[str, str]]:
         """What it knows of every job, those that have ended too."""
         lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
-        return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines if line]
+        return [fields_of(line) for line in lines if line.startswith("JobId=")]
 
     def logs(self) -> str:
         """The ends of all logs, for the message of a failure."""
@@ -234,6 +234,12 @@ class Cluster:
             *self.directory.glob("*/*.log"),
         ]
         return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-1500:]}" for path in files)
+
+
+def fields_of(line: str) -> dict[str, str]:
+    """The `Name=value` of a line of scontrol, whose values may hold spaces."""
+    parts = re.split(r" (?=[A-Za-z/:]+=)", line.strip())
+    return dict(part.split("=", 1) for part in parts if "=" in part)
 
 
 def lacks() -> str:

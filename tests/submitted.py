@@ -92,7 +92,7 @@ class SubmittedProject(Project):
                 start_new_session=True,
             )
 
-    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 240) -> str:
+    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 500) -> str:
         """Wait for a run; returns what it said."""
         try:
             process.wait(timeout=seconds)

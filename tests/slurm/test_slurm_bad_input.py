@@ -62,10 +62,3 @@ def test_a_directory_that_is_not_shared_is_told_with_the_remedy(ask_nodes, proje
     done = ask_nodes({"partition": "blind", "exclusive": False})
     assert done.returncode == 1
     assert f"node: node n3 does not see {project.directory}: the project must lie on storage" in done.stderr
-
-
-def test_a_job_on_a_node_that_does_not_see_the_project_fails_and_names_its_log(project):
-    project.ask_for(batch_sizes=[16], slurm={"partition": "blind", "exclusive": False, "mem_mb": 500})
-    (project.directory / "results/devices/node/probe.json").unlink()
-    said = project.run("results/devices/node/probe.json", fails=True)
-    assert "logs/probe/node.log" in said

@@ -70,7 +70,7 @@ def over_its_time(project: SubmittedProject) -> Run:
     job = project.wait_for_begin(1, process)
     # It stands still: its worker may end, it notices nothing.
     os.kill(project.supervisor(), signal.SIGSTOP)
-    return Run(project, project.finish(process, seconds=400), job)
+    return Run(project, project.finish(process), job)
 
 
 def failing(project: SubmittedProject) -> Run:
@@ -80,6 +80,13 @@ def failing(project: SubmittedProject) -> Run:
         parents=True
     )
     return Run(project, project.run("--until", "profile_node_torch", fails=True))
+
+
+def blind(project: SubmittedProject) -> Run:
+    """On a node that does not see the project."""
+    project.ask_for(batch_sizes=[16], slurm={"partition": "blind", "exclusive": False, "mem_mb": 500})
+    (project.directory / "results/devices/node/probe.json").unlink()
+    return Run(project, project.run("results/devices/node/probe.json", fails=True))
 
 
 def grouped(project: SubmittedProject) -> Run:
@@ -108,6 +115,7 @@ SCENARIOS = (
     over_its_time,
     killed_each_time,
     failing,
+    blind,
     cancelled,
     cancelled_elsewhere,
     interrupted,
@@ -175,6 +183,13 @@ def test_a_job_that_fails_is_told_with_its_log_and_stops_no_other(ended):
     run = ended(failing)
     assert run.project.record(16)["status"] == "ok"
     assert "logs/profiles/node/torch/mlp/prune50/single_stream/round0.log" in run.said
+
+
+def test_a_job_whose_node_does_not_see_the_project_names_the_log_that_is_not_there(ended):
+    run = ended(blind)
+    assert states(run.project) == ["FAILED"] * 4
+    assert "slurm_logs/rule_probe_node" in run.said
+    assert not list((run.project.directory / ".snakemake" / "slurm_logs").rglob("*.log"))
 
 
 def test_a_job_over_its_time_is_submitted_again(ended, cluster):
