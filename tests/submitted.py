@@ -92,7 +92,7 @@ class SubmittedProject(Project):
                 start_new_session=True,
             )
 
-    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 240) -> str:
+    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 500) -> str:
         """Wait for a run; returns what it said."""
         try:
             process.wait(timeout=seconds)
@@ -126,16 +126,26 @@ class SubmittedProject(Project):
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def wait_for_begin(self, count: int, process: subprocess.Popen) -> str:
-        """Wait until a measurement has begun for the nth time; returns the running job's id."""
+        """Wait until a measurement has begun for the nth time; returns the id of the job that it is in."""
         self.wait_for(lambda: self.begun() >= count, process, f"measurement {count} has not begun")
-        self.wait_for(lambda: len(self.cluster.jobs("RUNNING")) == 1, process, "not one job is running")
-        return self.cluster.jobs("RUNNING")[0]
+        supervisor = Path(f"/proc/{self.supervisor()}/environ").read_bytes().split(b"\0")
+        return next(
+            each.decode().partition("=")[2] for each in supervisor if each.startswith(b"SLURM_JOB_ID=")
+        )
+
+    def supervisor(self) -> int:
+        """The process that watches over the last measurement: nodes share this host's processes."""
+        return self.attempts()[-1]["pid"]
+
+    def submissions(self) -> list[dict[str, str]]:
+        """What the controller knows of this project's jobs."""
+        return [job for job in self.cluster.all_jobs() if job["WorkDir"] == str(self.directory)]
 
     def begun(self) -> int:
         return sum(line["event"] == "begin" for line in self.attempts())
 
     def wait_for(
-        self, is_so: Callable[[], bool], process: subprocess.Popen, said: str, seconds: float = 90
+        self, is_so: Callable[[], bool], process: subprocess.Popen, said: str, seconds: float = 200
     ) -> None:
         """Wait for something while a run goes on."""
         began = time.monotonic()

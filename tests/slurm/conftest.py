@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -51,10 +50,20 @@ def swept(cluster, tmp_path_factory) -> Sweep:
     return Sweep(project, project.finish(process), cluster.all_jobs())
 
 
+@pytest.fixture(scope="session")
+def new_project(cluster, swept, tmp_path_factory) -> Callable[[str], SubmittedProject]:
+    """Makes a project which starts with what the sweep knew of the cluster."""
+
+    def make(name: str) -> SubmittedProject:
+        directory = tmp_path_factory.mktemp(name)
+        for part in KNOWN:
+            shutil.copytree(swept.project.directory / "results" / part, directory / "known" / part)
+        return SubmittedProject(directory / "a project", cluster, directory / "known")
+
+    return make
+
+
 @pytest.fixture
-def project(cluster, swept, tmp_path) -> SubmittedProject:
-    """A project of a test's own, which starts with what the sweep knew of the cluster."""
-    known = tmp_path / "known"
-    for part in KNOWN:
-        shutil.copytree(swept.project.directory / "results" / part, known / part)
-    return SubmittedProject(Path(tmp_path) / "a project", cluster, known)
+def project(new_project) -> SubmittedProject:
+    """One of a test's own."""
+    return new_project("project")
