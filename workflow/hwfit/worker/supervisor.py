@@ -55,8 +55,8 @@ class Ending(enum.Enum):
 class Attempts:
     """The log of a job's attempts: one JSON line when a batch size begins, one when it has a row.
 
-    Others say that a worker was lost before it began, or that one that began is released: what ended it was not
-    its own.
+    Others say that a worker was lost before it began, or that one that began is released: what ended it had
+    nothing to do with it.
     """
 
     def __init__(self, path: Path) -> None:
