@@ -5,6 +5,7 @@ Standard library only: both wings need it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -29,11 +30,12 @@ def deny_others() -> None:
 
 
 def deny_others_these(paths: Iterable[Path]) -> None:
-    """Take from everybody the right to write some files that are there."""
+    """Take from everybody the right to write some files that are there, as far as they are this user's."""
     for path in paths:
         mode = path.lstat().st_mode
         if mode & OTHERS_WRITE and not stat.S_ISLNK(mode):
-            path.chmod(stat.S_IMODE(mode) & ~OTHERS_WRITE)
+            with contextlib.suppress(PermissionError):
+                path.chmod(stat.S_IMODE(mode) & ~OTHERS_WRITE)
 
 
 def end_with_snakemake() -> None:
