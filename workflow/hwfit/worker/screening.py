@@ -160,17 +160,24 @@ class ForkedProcess:
         self.pid = pid
         self.returncode: int | None = None
 
+    def poll(self) -> int | None:
+        """How it ended; None where it has not."""
+        return self.look(os.WNOHANG)
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended. Raises TimeoutExpired."""
         end = None if timeout is None else time.monotonic() + timeout
-        while self.returncode is None:
-            pid, status = os.waitpid(self.pid, 0 if end is None else os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-            elif end is not None and time.monotonic() > end:
+        while (code := self.look(0 if end is None else os.WNOHANG)) is None:
+            if end is not None and time.monotonic() > end:
                 raise subprocess.TimeoutExpired("fork", timeout or 0)
-            else:
-                time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
+        return code
+
+    def look(self, options: int) -> int | None:
+        """How it ended, by `os.waitpid` with some options."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
         return self.returncode
 
 
