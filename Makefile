@@ -8,7 +8,7 @@ export HWFIT_ENVIRONMENTS ?= $(CURDIR)/.environments
 .PHONY: run show test environments lint format ui watch register retry bench unlock clean
 
 run: $(VENV)/control
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger rich
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --logger hwfit
 	@$(BIN)/python -m hwfit show
 
 show: $(VENV)/control
@@ -24,7 +24,7 @@ environments: $(VENV)/control
 lint: $(VENV)/test
 	$(BIN)/ruff check workflow tests benchmarks
 	$(BIN)/ruff format --check workflow tests benchmarks
-	$(BIN)/mypy workflow/hwfit
+	$(BIN)/mypy workflow/hwfit workflow/snakemake_logger_plugin_hwfit
 	$(BIN)/snakemake --lint
 
 format: $(VENV)/test
@@ -49,7 +49,7 @@ register: $(VENV)/control
 retry: $(VENV)/control
 	$(BIN)/python -m hwfit retry
 
-# After a run that was killed: Snakemake leaves its lock.
+# Where a run was killed on another host: `make run` cannot know that it is dead, and says so.
 unlock: $(VENV)/control
 	$(BIN)/snakemake --unlock
 

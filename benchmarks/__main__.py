@@ -26,10 +26,10 @@ from scipy.stats import beta
 
 from benchmarks import halving as halving_replay
 from benchmarks import memory as memory_prediction
+from benchmarks import scale as recorded_sweeps
 from benchmarks import tracking as tracking_rate
 from benchmarks import training as training_overhead
-from benchmarks.project import CELL, ROOT, RUNTIMES, Project
-from hwfit.catalog import generation_scenario
+from benchmarks.project import CELL, LENGTHS, ROOT, RUNTIMES, Project
 from hwfit.decide import TIE_SHARE
 from hwfit.layout import model_directory
 from hwfit.records import Cell, read_json, write_json
@@ -39,7 +39,6 @@ RESULTS = Path(__file__).with_name("results.json")
 PROCESSES = 10
 PROCESSES_A_RUNTIME = 6
 BARE_SECONDS = 3.0
-PROMPT_TOKENS, OUTPUT_TOKENS = 128, 32
 # Told apart from itself more often than this, a combination fails the A/A benchmark.
 AA_RATE = 0.05
 PAIRS = 200
@@ -226,8 +225,7 @@ def generation(project: Project) -> dict[str, Any]:
     """(g) A language model's writing beside a loop written by hand in each runtime: one prompt of 128 tokens
     is read, 32 tokens are written.
     """
-    scenario = generation_scenario(PROMPT_TOKENS, OUTPUT_TOKENS)
-    cells = [Cell("smollm2", "cpu", runtime, "baseline", scenario) for runtime in RUNTIMES["smollm2"]]
+    cells = [Cell("smollm2", "cpu", runtime, "baseline", LENGTHS.scenario) for runtime in RUNTIMES["smollm2"]]
     columns = {"first_token_ms": "time_to_first_token_ms", "token_ms": "time_per_output_token_ms"}
     found = beside_loops(project, cells, columns, bare_generation)
     return {cell.runtime: figures for cell, figures in found.items()}
@@ -284,7 +282,7 @@ def bare_runtime(project: Project, cell: Cell, *beside: str) -> dict[str, float]
 def bare_generation(project: Project, cell: Cell) -> dict[str, float]:
     """Medians of a loop written by hand, in ms."""
     directory = str(project.directory / model_directory(cell.model))
-    sizes = (str(size) for size in (BARE_SECONDS, 1, PROMPT_TOKENS, OUTPUT_TOKENS))
+    sizes = (str(size) for size in (BARE_SECONDS, 1, LENGTHS.prompt_tokens, LENGTHS.output_tokens))
     arguments = (cell.runtime, cell.model, str(project.weights(cell)), directory, *sizes)
     return project.script("bare_generation.py", *arguments, runtime=cell.runtime)
 
@@ -399,6 +397,11 @@ def halving(project: Project) -> dict[str, Any]:
     return halving_replay.compare(halving_replay.read_curves(project.plan.study.devices, directory))
 
 
+def scale(project: Project) -> dict[str, Any]:
+    """(l) Time and memory of planning and deciding recorded sweeps of up to 10,000 combinations."""
+    return recorded_sweeps.measure(project.directory)
+
+
 BENCHMARKS = {
     "observer": observer,
     "cost": cost,
@@ -414,6 +417,7 @@ BENCHMARKS = {
     "halving": halving,
     "tracking": tracking,
     "training": training,
+    "scale": scale,
 }
 
 

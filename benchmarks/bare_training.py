@@ -78,7 +78,7 @@ def tensorflow_epoch():
     def epoch():
         order = generator.permutation(len(x))[: steps * batch_size].reshape(steps, batch_size)
         total = 0.0
-        for rows in tf.constant(order.astype(np.int32)):
+        for rows in tf.unstack(tf.constant(order.astype(np.int32))):
             total += step(rows)
         return float(total) / steps
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.project import RUNTIMES, Project
-from hwfit.catalog import ZOO, generation_scenario
+from benchmarks.project import LENGTHS, RUNTIMES, Project
+from hwfit.catalog import ZOO
 from hwfit.layout import inventory_file
 from hwfit.records import DEFAULT_SCENARIO, Cell, read_json
 
@@ -16,7 +16,7 @@ BATCH_SIZES = [1, 8, 32]
 LARGE_SHARE = 0.2
 
 
-def measure(project: Project, language_scenario: str = generation_scenario(128, 32)) -> dict[str, Any]:
+def measure(project: Project, language_scenario: str = LENGTHS.scenario) -> dict[str, Any]:
     """Measure each cell in one process.
 
     Returns
@@ -31,7 +31,7 @@ def measure(project: Project, language_scenario: str = generation_scenario(128, 
     project.snakemake(inventory_file("cpu"))
     taken = read_json(project.directory / inventory_file("cpu"))["runtimes"]
     rows: list[dict[str, Any]] = []
-    for model in ZOO:
+    for model in [name for name in ZOO if name in RUNTIMES]:
         scenario = language_scenario if "generation" in ZOO[model].tasks else DEFAULT_SCENARIO
         for runtime in RUNTIMES[model]:
             cell = Cell(model, "cpu", runtime, "baseline", scenario)

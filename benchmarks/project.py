@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -20,10 +22,20 @@ from hwfit.config import read_study
 from hwfit.layout import environment_file, probe_file
 from hwfit.matrix import Plan
 from hwfit.records import Cell, Profile, read_json, read_profile
+from hwfit.sections import Generation
 
 ROOT = Path(__file__).parents[1]
 CELL = Cell("bert", "cpu", "torch", "baseline", "single_stream")
-RUNTIMES = {"bert": ("torch", "onnxruntime"), **{name: model.runtimes for name, model in ZOO.items()}}
+LENGTHS = Generation()
+# Without the language models that are too small for what others read and write.
+RUNTIMES = {
+    "bert": ("torch", "onnxruntime"),
+    **{
+        name: model.runtimes
+        for name, model in ZOO.items()
+        if (model.context_tokens or math.inf) >= LENGTHS.prompt_tokens + LENGTHS.output_tokens
+    },
+}
 STUDY = {
     "matrix": [
         {
@@ -56,6 +68,19 @@ use rule * from hwfit
 """
 
 
+def write_project(directory: Path) -> Plan:
+    """Lay the project down, and plan it."""
+    (directory / "config").mkdir(parents=True, exist_ok=True)
+    (directory / "Snakefile").write_text(SNAKEFILE)
+    (directory / "config" / "config.yaml").write_text(yaml.safe_dump(STUDY))
+    (directory / "config" / "models.yaml").write_text(yaml.safe_dump(MODELS))
+    shutil.copy(Path(__file__).with_name("bert.py"), directory / "bert.py")
+    np.savez(directory / "bert.npz", ids=token_ids())
+    config = directory / "config"
+    with contextlib.chdir(directory):
+        return Plan(read_study(STUDY, config, ROOT / "config", [config / "config.yaml"]))
+
+
 @dataclass
 class Round:
     """One measured round: its profiles by batch size, and the wall time of the whole cell."""
@@ -74,16 +99,9 @@ class Project:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        (directory / "config").mkdir(parents=True, exist_ok=True)
-        (directory / "Snakefile").write_text(SNAKEFILE)
-        (directory / "config" / "config.yaml").write_text(yaml.safe_dump(STUDY))
-        (directory / "config" / "models.yaml").write_text(yaml.safe_dump(MODELS))
-        shutil.copy(Path(__file__).with_name("bert.py"), directory / "bert.py")
-        np.savez(directory / "bert.npz", ids=token_ids())
+        self.plan = write_project(directory)
         # A config's paths are those of the directory it is read in.
         os.chdir(directory)
-        config = ROOT / "config"
-        self.plan = Plan(read_study(STUDY, directory / "config", config, [directory / "config/config.yaml"]))
         self.prepare(CELL)
 
     def prepare(self, cell: Cell) -> None:

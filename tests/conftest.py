@@ -16,7 +16,7 @@ import fake_nvml
 ROOT = Path(__file__).parents[1]
 REQUIRED = os.environ.get("HWFIT_REQUIRE", "").split(",")
 # Tests of the prepared zoo: a second worker would prepare it again, for minutes.
-OF_CHECKPOINTS = ("test_sessions", "test_weights", "test_quantized_files", "test_zoo")
+OF_CHECKPOINTS = ("test_memory", "test_quantized_files", "test_sessions", "test_weights", "test_zoo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

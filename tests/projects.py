@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,11 +72,26 @@ class Project:
         for name, content in catalogs.items():
             (self.directory / "config" / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
+    def take_over(self, known: Path, *devices: str) -> None:
+        """Start with what an earlier run knew, of devices by other names too: the machine is the same."""
+        shutil.copytree(known, self.directory / "results")
+        for device in devices:
+            folder = shutil.copytree(
+                known / "devices" / "cpu", self.directory / "results" / "devices" / device
+            )
+            path = folder / "inventory.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"device": device}))
+
     def start(self, *arguments: str) -> subprocess.Popen:
         return start_snakemake(self.directory, *arguments)
 
     def run(self, *arguments: str, fails: bool = False) -> str:
         return run_snakemake(self.directory, *arguments, fails=fails)
+
+    def measure(self, profile: Path) -> dict:
+        """Run no more than it takes to have a profile; returns it."""
+        self.run(str(profile.relative_to(self.directory)))
+        return json.loads(profile.read_text())
 
     def recommendation(self) -> dict:
         return json.loads((self.directory / "reports" / "recommendation.json").read_text())

@@ -5,6 +5,7 @@ import pytest
 from benchmarks import __main__ as bench
 from benchmarks import halving, tracking
 from benchmarks.deep_compression import lost_points
+from benchmarks.project import CELL, write_project
 from mlflow import MlflowClient
 
 from trainings import curve, make_run, make_training
@@ -32,6 +33,10 @@ def test_the_bound_fails_a_rate_that_is_surely_too_high_and_forgives_chance():
     assert bench.rate_lower_bound(0) == 0.0
     assert bench.rate_lower_bound(10) < bench.AA_RATE
     assert bench.rate_lower_bound(30) > bench.AA_RATE
+
+
+def test_the_project_that_is_measured_is_a_valid_study(tmp_path):
+    assert CELL in write_project(tmp_path).cells
 
 
 def test_both_sides_of_the_tracking_benchmark_log_every_run(tmp_path):

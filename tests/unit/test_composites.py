@@ -168,7 +168,7 @@ def test_a_composite_costs_its_own_price_or_its_members(prices, own, expected):
 
 def test_a_chosen_composite_comes_with_code_that_opens_it():
     plan = make_plan(devices=DEVICES, matrix=MATRIX)
-    snippet = launch_snippet(Row(plan.cells[0], 8, "ok"), plan.to_dict())
+    snippet = launch_snippet(Row(plan.cells[0], 8, "ok"), plan)
     compile(snippet["code"], "launch", "exec")
     assert "members=[{'device': 'left'" in snippet["code"]
     assert snippet["environment"] == "torch-cpu"

@@ -6,7 +6,7 @@ import pytest
 
 from hwfit.config import Study
 from hwfit.layout import data_files, rule_name
-from hwfit.matrix import Plan
+from hwfit.matrix import Plan, power_commands
 from studies import DEVICES, make_plan
 
 
@@ -109,7 +109,7 @@ def test_cells_of_one_target_share_their_files_and_mark_what_is_not_theirs():
             {"models": ["encoder"], "devices": ["cpu"], "runtimes": ["torch"], "batch_sizes": [4]},
         ]
     )
-    assert plan.rectangle("cpu", "torch") == [1, 4]
+    assert plan.rectangles["cpu", "torch"] == [1, 4]
     net = next(cell for cell in plan.cells if cell.model == "net")
     assert plan.job(net, 0)["excluded"] == {"4": "not in the matrix"}
     assert [c.batch_size for c in plan.combinations] == [1, 4]
@@ -267,7 +267,12 @@ def test_an_exclusion_may_name_a_length():
 def test_a_job_says_how_energy_is_metered():
     metered = {"power_command": "read-meter", "power_scope": "node"}
     plan = make_plan(devices={"cpu": DEVICES["cpu"] | metered}, measurement={"energy_seconds": 20})
-    asked = {"seconds": 20, "command": "read-meter", "scope": "node", "interval_s": 1.0}
-    assert plan.job(plan.cells[0], 0)["energy"] == asked
+    asked = {"seconds": 20, "scope": "node", "interval_s": 1.0}
+    energy = plan.job(plan.cells[0], 0)["energy"]
+    assert energy | asked == energy
+    assert energy["command"].startswith("sha256:"), "a command may hold a password"
+    again = Plan(Study.model_validate_json(plan.public_study()))
+    assert again.job(plan.cells[0], 0)["energy"] == energy, "the same by the plan that is kept"
+    assert power_commands(plan.study) == {"cpu": "read-meter"}
     plain = make_plan()
     assert plain.job(plain.cells[0], 0)["energy"] == {"seconds": 5}

@@ -282,3 +282,99 @@ def test_job_round_trips_through_its_file(tmp_path):
     job = make_job(tmp_path)
     text = json.dumps(dict(job.__dict__) | {"cell": job.cell.__dict__}, default=str)
     assert Job.from_dict(json.loads(text)) == job
+
+
+def events_of(tmp_path):
+    lines = (tmp_path / "attempts.jsonl").read_text().splitlines()
+    return [(line["event"], line["batch_size"]) for line in map(json.loads, lines)]
+
+
+def test_a_worker_that_was_killed_from_outside_is_no_row_the_first_times(job_of, tmp_path):
+    once = tmp_path / "once"
+    body = f"""if size == 8 and not os.path.exists({str(once)!r}):
+            open({str(once)!r}, 'w').close(); os.kill(os.getpid(), 9)"""
+    profiles = run(job_of(body, batch_sizes=[1, 8]), tmp_path)
+    assert [profiles[size].status for size in (1, 8)] == ["ok", "ok"]
+    assert events_of(tmp_path) == [("begin", 1), ("row", 1), ("begin", 8), ("begin", 8), ("row", 8)]
+
+
+def test_one_that_is_killed_each_time_it_starts_ends_as_rows(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -KILL $$\n")
+    python.chmod(0o755)
+    profiles = run(make_job(tmp_path, python=str(python)), tmp_path)
+    assert {profile.reason for profile in profiles.values()} == {"the worker died of SIGKILL, 3 times"}
+
+
+def test_a_record_just_written_stays_though_its_worker_dies_before_it_says_so(job_of, tmp_path):
+    body = """if size == 8:
+            from hwfit.worker import profile
+            profile.say = lambda events, event, *_, **__: event == 'row' and os._exit(3)"""
+    profiles = run(job_of(body, batch_sizes=[1, 8]), tmp_path)
+    assert [profiles[size].status for size in (1, 8)] == ["ok", "ok"]
+
+
+def test_a_full_disk_is_no_row_and_does_not_count_against_what_was_at_work(job_of, tmp_path):
+    body = "if size == 8: raise OSError(28, 'No space left on device')"
+    job = job_of(body, batch_sizes=[1, 8])
+    supervisor = supervise_in_background(job, tmp_path)
+    assert supervisor.wait(timeout=60) == os.EX_IOERR
+    assert job.still_true(1) is not None
+    assert not job.path(8).exists()
+    subject = job.fingerprints(8)["subject"]
+    assert Attempts(tmp_path / "attempts.jsonl").interrupted(8, subject) == 0
+
+
+def test_a_record_that_cannot_be_written_is_no_row(job_of, tmp_path):
+    job = job_of(batch_sizes=[1, 8])
+    (job.path(8) / "in the way").mkdir(parents=True)
+    supervisor = supervise_in_background(job, tmp_path)
+    assert supervisor.wait(timeout=60) == os.EX_IOERR
+    assert job.still_true(1) is not None
+
+
+def test_what_another_supervisor_measured_meanwhile_is_not_measured_again(job_of, tmp_path):
+    job = job_of()
+    identity = read_json(job.probe_file)["identity"]
+    with device_lock(identity):
+        supervisor = supervise_in_background(job, tmp_path)
+        time.sleep(1)
+        for size in job.batch_sizes:
+            write_json(job.path(size), job.profile(size, "ok", metrics={"latency_p50_ms": 1.0}).to_dict())
+    assert supervisor.wait(timeout=60) == 0
+    assert not (tmp_path / "attempts.jsonl").exists()
+
+
+@pytest.mark.parametrize(("how", "counts"), [(signal.SIGINT, 0), (signal.SIGTERM, 1)])
+def test_the_end_of_a_whole_workflow_does_not_count_against_what_was_at_work(job_of, tmp_path, how, counts):
+    began = tmp_path / "began"
+    job = job_of(f"open({str(began)!r}, 'w').close(); time.sleep(600)")
+    supervisor = supervise_in_background(job, tmp_path)
+    wait_for(began.exists)
+    wait_for(lambda: (tmp_path / "attempts.jsonl").exists())
+    supervisor.send_signal(how)
+    assert supervisor.wait(timeout=20) != 0
+    subject = job.fingerprints(1)["subject"]
+    assert Attempts(tmp_path / "attempts.jsonl").interrupted(1, subject) == counts
+
+
+def test_a_line_that_was_cut_short_does_not_spoil_the_next_one(tmp_path):
+    attempts = Attempts(tmp_path / "attempts.jsonl")
+    attempts.append("begin", 1, subject="a")
+    with attempts.path.open("a") as stream:
+        stream.write('{"at": "2026-11-2')
+    attempts.append("begin", 1, subject="a")
+    assert attempts.interrupted(1, "a") == 2
+    attempts.release(1, "a")
+    assert attempts.interrupted(1, "a") == 1
+
+
+def test_samples_that_were_changed_make_a_record_untrue(job_of, tmp_path):
+    job = job_of(batch_sizes=[1])
+    run(job, tmp_path)
+    assert job.still_true(1) is not None
+    samples = job.path(1).with_suffix(".npz")
+    samples.write_bytes(samples.read_bytes()[:-10])
+    assert job.still_true(1) is None
+    assert run(job, tmp_path)[1].status == "ok"
+    assert job.still_true(1) is not None

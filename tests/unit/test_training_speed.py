@@ -57,6 +57,8 @@ def test_many_intervals_are_joined_without_loss():
     assert len(progress.intervals) <= MOST_INTERVALS
 
 
-@pytest.mark.parametrize(("freedom", "quantile"), [(4, 2.776), (10, 2.228), (30, 2.042)])
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.706), (1.3, 7.5005), (2, 4.3027), (4, 2.7764), (30, 2.0423), (1e6, 1.96)]
+)
 def test_students_quantile(freedom, quantile):
-    assert student_quantile(freedom) == pytest.approx(quantile, rel=0.01)
+    assert student_quantile(freedom) == pytest.approx(quantile, rel=0.0005)

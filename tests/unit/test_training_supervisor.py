@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_a_record_that_cannot_be_written_is_said(tmp_path, capsys):
     job = make_training_job(tmp_path, run={"accumulation": 5})
     job.directory.parent.mkdir(parents=True)
     job.directory.write_text("in the way")
-    assert supervisor.main(json.dumps(job.to_dict(), default=str)) == 1
+    assert supervisor.main(json.dumps(job.to_dict(), default=str)) == os.EX_IOERR
     assert "could not be written" in capsys.readouterr().err
 
 

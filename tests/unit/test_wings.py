@@ -16,6 +16,7 @@ SHARED = {
     "hwfit.catalog",
     "hwfit.series",
     "hwfit.memory_prediction",
+    "hwfit.process",
     "hwfit.training",
     "hwfit.training.records",
 }

@@ -40,5 +40,5 @@ def swept(first_run) -> Project:
 def project(tmp_path, first_run) -> Project:
     """A project of a test's own, which starts with what the first run knew of the machine."""
     project = Project(tmp_path / "a project")
-    shutil.copytree(first_run[1], project.directory / "results")
+    project.take_over(first_run[1])
     return project

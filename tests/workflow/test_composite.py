@@ -21,12 +21,13 @@ def half(core):
 
 
 @pytest.fixture(scope="module")
-def split(python_of, tmp_path_factory):
+def split(python_of, tmp_path_factory, first_run):
     """A project with two halves, a pair of unlike runtimes, one of like ones, and one of a core too many."""
     if len(CORES) < 2:
         pytest.skip("two halves of a cpu need two cores")
     python_of("openvino-cpu")
     project = Project(tmp_path_factory.mktemp("split") / "a project")
+    project.take_over(first_run[1])
     torch, openvino = {"device": "left", "runtime": "torch"}, {"device": "right", "runtime": "openvino"}
     matrix = {"models": ["lenet-300-100"], "optimizations": ["baseline", "prune50"], "batch_sizes": SIZES}
     project.configure(

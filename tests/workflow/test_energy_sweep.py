@@ -32,9 +32,10 @@ STUDY = {
 
 
 @pytest.fixture(scope="module")
-def metered(tmp_path_factory) -> Project:
+def metered(tmp_path_factory, first_run) -> Project:
     """A project whose devices have meters of their own, run once."""
     project = Project(tmp_path_factory.mktemp("metered") / "a project")
+    project.take_over(first_run[1], *DEVICES)
     project.configure(STUDY, devices=DEVICES)
     project.run()
     return project

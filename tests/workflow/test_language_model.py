@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 
 from frameworks import run_python
 from hwfit.collect import read_rows
+from hwfit.config import Study
 from hwfit.launch import launch_snippet
+from hwfit.matrix import Plan
 from hwfit.records import read_json
 from projects import Project
 
@@ -33,7 +34,7 @@ print("{}")
 @pytest.fixture(scope="module")
 def project(python_of, tmp_path_factory, first_run) -> Project:
     project = Project(tmp_path_factory.mktemp("language") / "a project")
-    shutil.copytree(first_run[1], project.directory / "results")
+    project.take_over(first_run[1])
     make_folder(project, python_of("torch-cpu"), seed=0)
     np.savez(project.directory / "text.npz", tokens=np.random.default_rng(0).integers(0, 200, 4000))
     source = {"huggingface": "a model"}
@@ -101,7 +102,7 @@ def test_the_launch_code_of_a_language_model_runs_as_it_stands(project, monkeypa
     monkeypatch.chdir(project.directory)
     plan = read_json("results/plan.json")
     row = next(row for row in read_rows(plan) if row.cell.scenario == "generate-8-8" and row.batch_size == 2)
-    launch = launch_snippet(row, plan)
+    launch = launch_snippet(row, Plan(Study.model_validate(plan["study"])))
     code = launch["code"] + "import json\nprint(json.dumps(list(outputs.shape)))\n"
     assert run_python(launch["python"], code, cwd=project.directory) == [2, 8]
 

@@ -337,13 +337,11 @@ def test_a_users_model_that_cannot_be_made_gives_rows_and_a_report(project):
 
 
 def test_a_users_model_that_is_edited_is_measured_again(project):
-    configure_own_model(project, "pass")
-    project.run()
     path = project.directory / "results/profiles/cpu/torch/mine/baseline/single_stream/round0/bs8.json"
-    before = json.loads(path.read_text())
+    configure_own_model(project, "pass")
+    before = project.measure(path)
     configure_own_model(project, "time.sleep(0.01)")
-    project.run()
-    after = json.loads(path.read_text())
+    after = project.measure(path)
     assert after["fingerprints"]["subject"] != before["fingerprints"]["subject"]
     assert after["metrics"]["latency_p50_ms"] > 10 > before["metrics"]["latency_p50_ms"]
 
@@ -386,8 +384,7 @@ def test_weights_of_the_users_own_are_measured_and_again_when_they_change(projec
     assert first["status"] == "ok"
     assert project.table()["activation_mb_per_sample"].tolist() == [2 * 1000 * 4 / 1e6]
     write_mlp(weights, seed=2)
-    project.run()
-    again = json.loads(path.read_text())
+    again = project.measure(path)
     assert again["status"] == "ok"
     assert again["fingerprints"]["subject"] != first["fingerprints"]["subject"]
     weights.write_bytes(weights.read_bytes()[:-4])
@@ -421,8 +418,8 @@ def test_a_pin_that_changes_rebuilds_its_environment_and_measures_again(project,
 
     def profile_with(version, comment=""):
         requirements.write_text(comment + write_wheel(project.directory, version, {"torch.pth": f"{site}\n"}))
-        project.run()
-        return json.loads(project.profile("baseline", 1).read_text())
+        # No more than a profile: the inventory of each environment would take a minute.
+        return project.measure(project.profile("baseline", 1))
 
     project.configure(
         {"matrix": dict(STUDY["matrix"], optimizations=["baseline"], batch_sizes=[1])},

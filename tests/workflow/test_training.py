@@ -31,9 +31,10 @@ TRAINING = {
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Project:
+def trained(tmp_path_factory, first_run) -> Project:
     """A project that has trained three runs, of which one went on."""
     project = Project(tmp_path_factory.mktemp("trained") / "a project")
+    project.take_over(first_run[1])
     (project.directory / "config" / "config.yaml").write_text(json.dumps(TRAINING))
     project.run()
     return project

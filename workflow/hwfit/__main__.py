@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hwfit.commands import COMMANDS
 from hwfit.comparison_options import DIFFERENCE, QUALITY_TOLERANCE
+from hwfit.process import deny_others, end_with_snakemake
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     plan = commands.add_parser("plan", help="write down every combination of a study")
     plan.add_argument("--study", required=True, help="JSON: the resolved config")
+    plan.add_argument("--sites", type=Path, nargs="*", default=[], help="what `import` wrote of each")
     plan.add_argument("--output", type=Path, required=True)
 
     dataset = commands.add_parser("dataset", help="write a data set of real inputs")
@@ -27,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     nominate = commands.add_parser("nominate", help="name what fresh rounds should measure again")
     nominate.add_argument("--plan", type=Path, required=True)
+    nominate.add_argument("--first-looks", type=Path, required=True, help="where to say what was read")
     nominate.add_argument("--output", type=Path, required=True)
 
     confirm = commands.add_parser("confirm", help="measure a device's contenders in fresh rounds")
@@ -56,6 +59,17 @@ def main(arguments: list[str] | None = None) -> int:
     archive = commands.add_parser("archive", help="put every record and its samples into one file")
     archive.add_argument("--plan", type=Path, required=True)
     archive.add_argument("--output", type=Path, required=True)
+
+    export = commands.add_parser("export", help="pack what this site has measured, for another one")
+    export.add_argument("--plan", type=Path, default=Path("results/plan.json"))
+    export.add_argument("--to", type=Path, help="the file; reports/export-<site>.zip where absent")
+    export.add_argument("--artifacts", action="store_true", help="with weights and evaluation sets")
+
+    site = commands.add_parser("import", help="lay the records of another site's export beside one's own")
+    take = commands.add_parser("take", help="take a model or an artifact from an export")
+    for command in (site, take):
+        command.add_argument("--export", type=Path, required=True)
+    take.add_argument("--artifact", required=True, help="its folder below results/")
 
     report = commands.add_parser("report", help="write the report")
     track = commands.add_parser("track", help="log the sweep to MLflow")
@@ -114,6 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     ui.add_argument("--port", type=int, default=5000)
 
     asked = parser.parse_args(arguments)
+    deny_others()
+    end_with_snakemake()
     return COMMANDS[asked.command](asked)
 
 

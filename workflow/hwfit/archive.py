@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +42,7 @@ COLUMNS = (
 )
 # Zip knows no earlier day, and a real one would make every archive another.
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+INCOMPRESSIBLE = (".npz", ".safetensors", ".onnx", ".bin", ".data")
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,32 @@ def write_archive(plan: Mapping[str, Any], output: Path, directory: Path | str =
     A record that cannot be read goes in as it is, and its line says why.
     """
     directory = Path(directory)
+    members = members_of(plan, directory)
+    write_zip(output, members.items())
+    return sum(name.startswith("profiles/") and name.endswith(".json") for name in members)
+
+
+def members_of(plan: Mapping[str, Any], directory: Path) -> dict[str, Path | bytes]:
+    """What an archive holds, by its name in there: a file, or what stands for one."""
     found = sorted(profiles_of(plan, directory), key=lambda each: each.place)
+    files = sorted(set(files_of(plan, found, directory)))
+    named = {path.relative_to(directory / RESULTS).as_posix(): path for path in files}
+    return {ORDER: order_of(found, directory).encode(), **named}
+
+
+def write_zip(output: Path, members: Iterable[tuple[str, Path | bytes]]) -> None:
+    """Write a zip file, atomically: members in their order, each from a file or as it is."""
     output.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     try:
         with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
-            add(archive, ORDER, order_of(found, directory).encode())
-            for path in sorted(set(files_of(plan, found, directory))):
-                add(archive, path.relative_to(directory / RESULTS).as_posix(), path.read_bytes())
+            for name, content in members:
+                add(archive, name, content)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(output)
     except BaseException:
         Path(temporary).unlink()
         raise
-    return len(found)
 
 
 def profiles_of(plan: Mapping[str, Any], directory: Path) -> Iterator[Found]:
@@ -143,10 +157,14 @@ def line_of(found: Found, directory: Path) -> dict[str, Any]:
     return line | {name: getattr(profile, name) for name in names} | {"started_at": str(profile.started_at)}
 
 
-def add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Put a file into an archive; samples as they are, since they are compressed already."""
+def add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
+    """Put a file into an archive; samples and weights as they are, since packing makes them no smaller."""
     entry = zipfile.ZipInfo(name, TIMESTAMP)
     entry.external_attr = 0o644 << 16
-    is_compressed = name.endswith(".npz")
-    entry.compress_type = zipfile.ZIP_STORED if is_compressed else zipfile.ZIP_DEFLATED
-    archive.writestr(entry, content)
+    entry.compress_type = zipfile.ZIP_STORED if name.endswith(INCOMPRESSIBLE) else zipfile.ZIP_DEFLATED
+    if isinstance(content, bytes):
+        archive.writestr(entry, content)
+        return
+    entry.file_size = content.stat().st_size
+    with content.open("rb") as source, archive.open(entry, "w") as target:
+        shutil.copyfileobj(source, target, 1 << 20)

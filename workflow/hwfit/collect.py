@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hwfit import costs, schemas
+from hwfit import costs, layout, schemas
 from hwfit.break_even import with_break_even
 from hwfit.cost_sections import Cost
 from hwfit.device_spread import DeviceSpread, learn
 from hwfit.identities import each_of, flags_of, inventory_met, with_identities
-from hwfit.layout import PROFILES, inventory_file
+from hwfit.layout import FIRST_LOOKS, PROFILES, inventory_file
 from hwfit.records import (
     COLUMNS,
     DISTURBANCE_FLAGS,
@@ -28,6 +28,7 @@ from hwfit.records import (
     Profile,
     RecordError,
     codes,
+    fingerprint,
     profile_path,
     read_json,
     read_profile,
@@ -145,6 +146,16 @@ def read_rows(
     return rows
 
 
+def fingerprint_of(rows: Iterable[Row]) -> str:
+    """Changes when a record that the rows were made of does."""
+    told = []
+    for row in rows:
+        profiles = row.rounds or ([row.first] if row.first else [])
+        seen = [(each.started_at, each.fingerprints, each.metrics) for each in profiles]
+        told.append((row.key, row.status, row.reason, seen))
+    return fingerprint(told)
+
+
 def confirmation_rounds(directory: Path) -> dict[tuple[Cell, int], list[int]]:
     """Which rounds confirm which combination, as the confirming jobs wrote it."""
     found: dict[tuple[Cell, int], list[int]] = {}
@@ -253,7 +264,7 @@ def make_table(rows: Iterable[Row], plan: Mapping[str, Any], inventories: Mappin
 
 def tariffs_of(study: Mapping[str, Any]) -> dict[str, costs.Tariff | None]:
     """What having each device costs, a composite as the sum of its members; None where that is not known."""
-    devices = schemas.ADAPTERS["devices"].validate_python(study["devices"])
+    devices = schemas.PLANNED_DEVICES.validate_python(study["devices"])
     return {device: costs.tariff_of(devices, device) for device in devices}
 
 
@@ -274,6 +285,7 @@ def figures_of(row: Row, study: Mapping[str, Any], inventory: Mapping[str, Any])
         "device_name": inventory.get("name"),
         "runtime_version": inventory.get("runtimes", {}).get(cell.runtime, {}).get("runtime_version"),
         "batch_size": row.batch_size,
+        "site": layout.site_of(cell.device) or study["config"].get("site"),
         "status": row.status,
         "reason": row.reason,
         "valid": row.valid,
@@ -358,7 +370,8 @@ def read_inventories(plan: Mapping[str, Any], directory: Path | str = ".") -> di
         try:
             data = read_json(Path(directory) / inventory_file(device))
             require_inventory(data)
-            is_class = plan["study"]["devices"][device].get("slurm") is not None
+            # What is read back from MLflow has no devices.
+            is_class = plan["study"].get("devices", {}).get(device, {}).get("slurm") is not None
             found[device] = with_identities(data, device, Path(directory)) if is_class else data
         except RecordError as error:
             found[device] = {"device": device, "status": "unavailable", "reason": str(error)}
@@ -369,7 +382,8 @@ def forget_transient(directory: Path) -> list[Path]:
     """Remove the records of what may go away by itself, to be tried again; returns them.
 
     That is what is transient by its status, what was measured and cannot be trusted, the list of
-    confirming rounds where one of these is among them, and the table that was made from it.
+    confirming rounds where one of these is among them, and what was made from it: what was read of the first
+    looks, and the table.
     """
     removed = []
     patterns = (
@@ -380,7 +394,8 @@ def forget_transient(directory: Path) -> list[Path]:
         "results/artifacts/*/*/card.json",
     )
     for pattern in patterns:
-        removed += [path for path in sorted(directory.glob(pattern)) if is_transient(path)]
+        found = (path for path in sorted(directory.glob(pattern)) if not is_imported(path, directory))
+        removed += [path for path in found if is_transient(path)]
     for path in sorted((directory / "results/data").rglob("*.npz")):
         try:
             with np.load(path) as stored:
@@ -389,12 +404,19 @@ def forget_transient(directory: Path) -> list[Path]:
             is_there = False
         removed += [] if is_there else [path]
     if any(PROFILES in str(path) and "/round0/" not in str(path) for path in removed):
-        removed += sorted((directory / CONFIRMATIONS).glob("*.json"))
-    # Snakemake does not ask for what is missing while everything made from it is there: the table goes too.
-    removed += [path for path in [directory / TABLE] if removed and path.exists()]
+        confirming = sorted((directory / CONFIRMATIONS).glob("*.json"))
+        removed += [path for path in confirming if not is_imported(path, directory)]
+    # Snakemake does not ask for what is missing while everything made from it is there: that goes too.
+    made = (directory / FIRST_LOOKS, directory / TABLE)
+    removed += [path for path in made if removed and path.exists()]
     for path in removed:
         path.unlink()
     return removed
+
+
+def is_imported(path: Path, directory: Path) -> bool:
+    """Whether a file is of another site, where alone it can be made again."""
+    return any(layout.site_of(part) for part in path.relative_to(directory).parts)
 
 
 def is_transient(path: Path) -> bool:

@@ -8,18 +8,68 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from hwfit.records import RecordError, read_json, write_bytes, write_json
+from hwfit.records import RecordError, read_json, write_bytes, write_json, write_record
 
 
 def run_plan(asked: argparse.Namespace) -> int:
     from hwfit.config import Study
     from hwfit.matrix import Plan
 
-    write_json(asked.output, Plan(Study.model_validate_json(asked.study)).to_dict())
+    plan = Plan(Study.model_validate_json(asked.study))
+    data = plan.to_dict()
+    if asked.sites:
+        from hwfit.layout import RESULTS
+        from hwfit.sites.merge import merged
+
+        made = {Path(card).parent.relative_to(RESULTS).as_posix(): card for card in plan.subject_cards}
+        cards = {place: read_json(card) for place, card in made.items()}
+        data = merged(data, [read_json(path) for path in asked.sites], cards)
+    write_json(asked.output, data)
+    return 0
+
+
+def run_export(asked: argparse.Namespace) -> int:
+    from hwfit.sites.read import ExportError
+    from hwfit.sites.write import write_export
+
+    try:
+        plan = read_json(asked.plan)
+        output = asked.to or Path(f"reports/export-{plan['study']['config']['site']}.zip")
+        count = write_export(plan, output, asked.artifacts)
+    except (ExportError, RecordError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    print(f"{output}: {count} records{' with their artifacts' if asked.artifacts else ''}")
+    return 0
+
+
+def run_import(asked: argparse.Namespace) -> int:
+    from hwfit.sites.lay import import_site
+    from hwfit.sites.read import ExportError
+
+    try:
+        found = import_site(asked.export)
+    except (ExportError, OSError) as error:
+        print(f"{asked.export}: {error}", file=sys.stderr)
+        return 1
+    print(f"{found['site']}: {len(found['protocols'])} of {len(found['combinations'])} combinations measured")
+    return 0
+
+
+def run_take(asked: argparse.Namespace) -> int:
+    from hwfit.sites.lay import take_artifact
+    from hwfit.sites.read import ExportError
+
+    try:
+        take_artifact(asked.export, asked.artifact)
+    except (ExportError, OSError) as error:
+        print(f"{asked.export}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -27,6 +77,9 @@ def run_dataset(asked: argparse.Namespace) -> int:
     from hwfit.data import DataError, write_absence, write_dataset
     from hwfit.own_data import write_own_data
 
+    if os.environ.get("HWFIT_RECORDED"):
+        command = [sys.executable, "-m", "hwfit.worker", "recall", "--output", str(asked.output)]
+        return subprocess.call(command)
     try:
         if asked.own:
             write_own_data(json.loads(asked.own), asked.output)
@@ -40,11 +93,13 @@ def run_dataset(asked: argparse.Namespace) -> int:
 
 
 def run_nominate(asked: argparse.Namespace) -> int:
-    from hwfit.collect import read_inventories, read_rows
+    from hwfit.collect import fingerprint_of, read_inventories, read_rows
     from hwfit.recommendation import nominate
 
     plan = read_json(asked.plan)
-    write_json(asked.output, nominate(read_rows(plan, first_looks_only=True), plan, read_inventories(plan)))
+    rows = read_rows(plan, first_looks_only=True)
+    write_json(asked.output, nominate(rows, plan, read_inventories(plan)))
+    write_json(asked.first_looks, {"rows": len(rows), "fingerprint": fingerprint_of(rows)})
     return 0
 
 
@@ -53,11 +108,12 @@ def run_confirm(asked: argparse.Namespace) -> int:
     from hwfit.confirm import confirm
     from hwfit.matrix import Plan
 
-    plan = Plan(Study.model_validate(read_json(asked.plan)["study"]))
+    merged = read_json(asked.plan)
+    plan = Plan(Study.model_validate(merged["study"]))
     named = read_json(asked.contenders)
     others = [entry for device, entries in named.items() if device != asked.device for entry in entries]
-    found = confirm(plan, named.get(asked.device, []), others)
-    write_json(asked.output, {"device": asked.device, "contenders": found})
+    found = confirm(plan, named.get(asked.device, []), others, merged=merged)
+    write_record(asked.output, {"device": asked.device, "contenders": found})
     return 0
 
 
@@ -87,7 +143,7 @@ def run_judge(asked: argparse.Namespace) -> int:
     from hwfit.training.collect import judge_rung
 
     group = (asked.device, asked.runtime, asked.model)
-    write_json(asked.output, judge_rung(read_json(asked.plan), group, asked.rung))
+    write_record(asked.output, judge_rung(read_json(asked.plan), group, asked.rung))
     return 0
 
 
@@ -287,8 +343,14 @@ def run_show(asked: argparse.Namespace) -> int:
 
 def run_retry(asked: argparse.Namespace) -> int:
     from hwfit.collect import forget_transient
+    from hwfit.directory_lock import Held, require_alone
     from hwfit.training.collect import forget_training
 
+    try:
+        require_alone()
+    except Held as error:
+        print(error, file=sys.stderr)
+        return 1
     trained = forget_training(Path())
     if trained:
         # Snakemake does not ask for what is missing while everything made from it is there.
@@ -338,6 +400,9 @@ COMMANDS = {
     "collect-training": run_collect_training,
     "decide": run_decide,
     "archive": run_archive,
+    "export": run_export,
+    "import": run_import,
+    "take": run_take,
     "pipeline": run_pipeline,
     "compare": run_compare,
     "report": run_report,

@@ -36,6 +36,7 @@ from hwfit.sections import (
     Tracking,
     Training,
 )
+from hwfit.sites.checks import require_intact
 from hwfit.yaml_source import MAX_DEPTH, YamlSource, read_yaml, require_readable
 
 __all__ = [
@@ -210,7 +211,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         require_readable(path)
         source = read_yaml(path)
-        read_study(source.value, Path("config"), own, [path])
+        require_intact(read_study(source.value, Path("config"), own, [path]).config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1

@@ -23,6 +23,7 @@ from hwfit.input_sections import data_kind
 from hwfit.key_path import KeyPath
 from hwfit.pass_checks import check_passes
 from hwfit.sections import Config, Exclusion, Matrix, Measurement, Model, Optimization, Source
+from hwfit.sites.checks import check_artifacts, check_sites, exports_of
 from hwfit.training.checks import check_training
 
 # The keys of a source, of which it has one.
@@ -223,14 +224,16 @@ def check_config(
             )
             yield ("measurement", "timeout_seconds"), f"{message}; allowed: server_seconds or more"
     yield from _check_uri(config.tracking.uri)
+    yield from check_sites(config)
     if models is not None:
         yield from _check_contexts(config, models)
+        yield from check_artifacts(config, models)
     for key in ("matrix", "training"):
         if key in config.model_fields_set and not getattr(config, key):
             yield (key,), "is an empty list; allowed: a list of mappings, at least one"
-    if not config.model_fields_set & {"matrix", "training"}:
+    if not config.model_fields_set & {"matrix", "training"} and not config.sites:
         message = "lacks `matrix` (what to combine); allowed: a mapping, or a list of mappings"
-        yield (), f"{message}; `training` may stand alone"
+        yield (), f"{message}; `training` or `sites` may stand alone"
     if devices is None:
         return
     yield from check_training(config, devices, models)
@@ -265,7 +268,8 @@ def _check_decision(config: Config) -> Iterator[Finding]:
             said = "is 'energy'" if wanted == "energy" else "has energy in it"
             yield place, f"{said}, but measurement.energy_seconds is 0, so that none is measured"
     yield from _check_baseline(config)
-    models = config.model_names
+    elsewhere = [name for export in exports_of(config).values() for name in export.models]
+    models = list(dict.fromkeys([*config.model_names, *elsewhere]))
     named: list[tuple[KeyPath, str]] = [
         *((("decision", "per_model", name), name) for name in decision.per_model),
         *(

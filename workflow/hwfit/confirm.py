@@ -29,12 +29,14 @@ def confirm(
     others: Sequence[Mapping[str, Any]] = (),
     measure: Callable[[Plan, Cell, int, list[int]], None] | None = None,
     seed: int = 0,
+    merged: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Measure the contenders of one device again.
 
     Parameters
     ----------
     others : the contenders of other devices, beside which these may be undecided too
+    merged : the plan as results/plan.json has it, where it has rows of other sites too
     measure : runs one round of a cell's batch sizes; supervised, in a process of its own, where absent
 
     Returns
@@ -49,7 +51,7 @@ def confirm(
     order = random.Random(seed)
     for number in range(most):
         if number >= measurement.confirm_rounds:
-            left &= undecided_of(plan, rounds, [*left, *beside])
+            left &= undecided_of(merged or plan.to_dict(), rounds, [*left, *beside])
         round = measurement.rounds + number
         cells = sorted({cell for cell, _ in left})
         order.shuffle(cells)
@@ -69,11 +71,12 @@ def keys_of(contenders: Sequence[Mapping[str, Any]]) -> list[tuple[Cell, int]]:
     return [(Cell(**entry["cell"]), entry["batch_size"]) for entry in contenders]
 
 
-def undecided_of(plan: Plan, rounds: Rounds, nominated: Sequence[tuple[Cell, int]]) -> set[tuple[Cell, int]]:
+def undecided_of(
+    data: Mapping[str, Any], rounds: Rounds, nominated: Sequence[tuple[Cell, int]]
+) -> set[tuple[Cell, int]]:
     """Of combinations that were nominated, with the rounds that confirm them so far, those that the decision
     cannot tell apart.
     """
-    data = plan.to_dict()
     found = still_open(read_rows(data, confirming=rounds), data, read_inventories(data), nominated)
     return {(candidate.row.cell, candidate.row.batch_size) for candidate in found}
 

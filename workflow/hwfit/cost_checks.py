@@ -12,6 +12,7 @@ from hwfit.costs import DOLLARS, tariff_of
 from hwfit.device_sections import Composite, Device
 from hwfit.key_path import KeyPath
 from hwfit.sections import Config
+from hwfit.sites.checks import is_priced_elsewhere
 
 Devices = Mapping[str, Device | Composite]
 LIMIT, DOLLAR_LIMIT = "max_cost_per_million", "max_cost_usd_per_million"
@@ -42,7 +43,7 @@ def _check_owned(owned: Owned) -> Iterator[tuple[str, str]]:
 def check_cost(config: Config, devices: Devices) -> Iterator[tuple[KeyPath, str]]:
     """Cost is sought or limited only where a price is known, and in the one currency."""
     used = sorted({name for matrix in config.matrices for name in matrix.devices})
-    is_priced = any(tariff_of(devices, name) for name in used)
+    is_priced = any(tariff_of(devices, name) for name in used) or is_priced_elsewhere(config)
     for place, wanted in _objectives(config):
         counts_cost = wanted == "cost" or getattr(wanted, "cost", None) is not None
         if counts_cost and not is_priced:
@@ -62,7 +63,7 @@ def check_cost(config: Config, devices: Devices) -> Iterator[tuple[KeyPath, str]
             yield ("decision", "constraints"), f"{message}; allowed: one of the two"
             break
     electricity = config.cost.electricity_per_kwh
-    if electricity is not None and not any(_is_owned(devices, name) for name in used):
+    if electricity is not None and not config.sites and not any(_is_owned(devices, name) for name in used):
         message = f"is {electricity:g}, but none of {listed(used)} is owned: a price_per_hour has its"
         said = f"{message} electricity in it; describe one in devices.yaml by `owned`, or remove this"
         yield ("cost", "electricity_per_kwh"), said

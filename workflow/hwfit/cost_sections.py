@@ -48,3 +48,8 @@ class Cost(Section):
         default=None,
         description="price of electricity for devices that are owned; absent: they cost their capital alone",
     )
+    site_prices: dict[str, Positive] = Field(
+        default={},
+        description="of devices of other sites, by `<device>@<site>`: rent an hour, in place of the price in "
+        "their site's export",
+    )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hwfit import catalog
-from hwfit.section_types import PATH_REST, PATH_START, FilePath, Section, text
+from hwfit.section_types import PATH_REST, PATH_START, PLAIN_PATH, FilePath, Section, text
 
 # Inputs made from what an ONNX file says of them.
 SIGNATURE = "signature"
@@ -15,8 +15,8 @@ SIGNATURE = "signature"
 _PATH = PATH_START + PATH_REST + "{0,399}"
 DATA_MEANING = (
     f"one of {', '.join(catalog.DATASETS)}; {SIGNATURE}; or the path of a .npz or .txt file, of an IDX file "
-    "(its name ends in ubyte or ubyte.gz), or of a folder of images or IDX files (with a / in it), without "
-    "control characters and braces, not beginning with - or ~"
+    "(its name ends in ubyte or ubyte.gz), or of a folder of images or IDX files (with a / in it), "
+    f"{PLAIN_PATH}"
 )
 DataPath = Annotated[
     str,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hwfit.catalog import COMPOSITE, generation_lengths
 from hwfit.collect import Row
-from hwfit.config import Study
 from hwfit.layout import environment_file
 from hwfit.matrix import Plan
 from hwfit.records import RecordError, read_json, weights_path
@@ -53,9 +50,9 @@ INPUTS = (
 PROMPTS = '{{"input_ids": np.resize(stored["tokens"], ({batch_size}, {prompt_tokens}))}}'
 
 
-def launch_snippet(row: Row, plan: Mapping[str, Any]) -> dict[str, str | None]:
+def launch_snippet(row: Row, planned: Plan) -> dict[str, str | None]:
     """How to run a row from the project's directory: its environment, that one's Python, and the code."""
-    cell, planned = row.cell, Plan(Study.model_validate(plan["study"]))
+    cell = row.cell
     job = planned.job(cell, 0, [row.batch_size])
     environment = planned.environment(cell.device, cell.runtime)
     try:

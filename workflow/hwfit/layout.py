@@ -13,8 +13,12 @@ from hwfit.records import Cell, fingerprint, profile_path
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
+# What was read of the first looks, as a fingerprint: it changes when one of them does.
+FIRST_LOOKS = f"{RESULTS}/first-looks.json"
 # What an ONNX file is called that is made of a model as it is.
 CHECKPOINT = "checkpoint"
+# Of a merged plan's device, what stands between its own name and its site's; in no name of a config.
+AT = "@"
 
 
 def artifact_name(passes: list[dict[str, Any]]) -> str:
@@ -98,3 +102,23 @@ def wildcard_cell(device: str, runtime: str) -> Cell:
 def rule_name(name: str) -> str:
     """A name as Snakemake allows it in the name of a rule; no two names of a config share one."""
     return name.replace("_", "__").replace("-", "_").replace(".", "___")
+
+
+def device_at(device: str, site: str) -> str:
+    """What a device of another site is called here."""
+    return f"{device}{AT}{site}"
+
+
+def site_of(device: str) -> str:
+    """The site that a device was imported from; empty for one of the study's own."""
+    return device.partition(AT)[2]
+
+
+def site_file(site: str) -> str:
+    """What was imported of a site, beside its records."""
+    return f"{RESULTS}/sites/{site}.json"
+
+
+def confirmation_file(device: str) -> str:
+    """Which rounds confirm a device's combinations."""
+    return f"{RESULTS}/confirmations/{device}.json"

@@ -7,7 +7,7 @@ source, or whose optimization does not work in its runtime is a row with its rea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,8 @@ NETWORKS = {
     "features": "networks without classes",
     "generation": "language models",
 }
+# What stands for a command, see `masked_command`.
+MASKED = "sha256:"
 # How often a command that prints watts once is called, where the device does not say.
 POWER_INTERVAL_S = 1.0
 # Prepares checkpoints where no CPU of the matrix brings an environment with the runtime.
@@ -201,10 +203,13 @@ class Plan:
         """The models that have something to measure."""
         return sorted({cell.model for cell in self.cells})
 
-    def rectangle(self, device: str, runtime: str) -> list[int]:
-        """All batch sizes that any cell of a target has: a rule's outputs are fixed."""
-        sizes = (set(self.batch_sizes[c]) for c in self.cells if (c.device, c.runtime) == (device, runtime))
-        return sorted(set().union(*sizes))
+    @cached_property
+    def rectangles(self) -> dict[tuple[str, str], list[int]]:
+        """All batch sizes of any cell of each (device, runtime): a rule's outputs are fixed."""
+        sizes: dict[tuple[str, str], set[int]] = {}
+        for cell, found in self.batch_sizes.items():
+            sizes.setdefault((cell.device, cell.runtime), set()).update(found)
+        return {target: sorted(found) for target, found in sizes.items()}
 
     def environment(self, device: str, runtime: str) -> str:
         """The name of the environment in which a runtime drives a device: of a composite, its first member's.
@@ -282,14 +287,25 @@ class Plan:
         return self._passes(optimization, "file")
 
     def _passes(self, optimization: str, kind: str) -> list[dict[str, Any]]:
-        passes = self.study.optimizations[optimization].passes
-        return [
-            step.model_dump(mode="json", by_alias=True) for step in passes if PASSES[step.name].kind == kind
-        ]
+        return self._steps[optimization].get(kind, [])
+
+    @cached_property
+    def _steps(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """The passes of each optimization, by their kind: a sweep asks for them once a cell and more."""
+        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for name, optimization in self.study.optimizations.items():
+            for step in optimization.passes:
+                of_kind = found.setdefault(name, {}).setdefault(PASSES[step.name].kind, [])
+                of_kind.append(step.model_dump(mode="json", by_alias=True))
+        return {name: found.get(name, {}) for name in self.study.optimizations}
 
     def artifact(self, optimization: str) -> str:
         """The name of what an optimization's artifact passes make; empty where it has none."""
-        return artifact_name(self.artifact_passes(optimization))
+        return self._artifact_names[optimization]
+
+    @cached_property
+    def _artifact_names(self) -> dict[str, str]:
+        return {name: artifact_name(self.artifact_passes(name)) for name in self.study.optimizations}
 
     @cached_property
     def artifacts(self) -> dict[str, list[dict[str, Any]]]:
@@ -314,6 +330,17 @@ class Plan:
             return f"{RESULTS}/files/{first.runtime}/{first.model}/{made}"
         return weights_directory(first.model, self.artifact(first.optimization), first.runtime)
 
+    @cached_property
+    def subject_cards(self) -> list[str]:
+        """The cards that say what is measured: of the models, and of what artifact passes make of them."""
+        places = (
+            checkpoint_directory(each.model, artifact)
+            for cell in self.cells
+            for each in self.member_cells(cell) or [cell]
+            for artifact in ("", self.artifact(each.optimization))
+        )
+        return [f"{place}/card.json" for place in dict.fromkeys(places)]
+
     def job(self, cell: Cell, round: int, batch_sizes: Iterable[int] | None = None) -> dict[str, Any]:
         """What a supervisor needs to measure a cell once (see `hwfit.worker.job`).
 
@@ -322,7 +349,7 @@ class Plan:
         model = self.study.models[cell.model]
         members = self.member_cells(cell)
         measurement = self.study.config.measurement
-        sizes = self.rectangle(cell.device, cell.runtime) if batch_sizes is None else sorted(batch_sizes)
+        sizes = self.rectangles[cell.device, cell.runtime] if batch_sizes is None else sorted(batch_sizes)
         reasons = {size: self.batch_sizes[cell].get(size, NOT_IN_MATRIX) for size in sizes}
         is_server = cell.scenario == "server"
         return {
@@ -379,7 +406,7 @@ class Plan:
         asked: dict[str, Any] = {"seconds": self.study.config.measurement.energy_seconds}
         if not device.power_command:
             return asked
-        external = {"command": device.power_command, "scope": device.power_scope}
+        external = {"command": masked_command(device.power_command), "scope": device.power_scope}
         return asked | external | {"interval_s": device.power_interval_s or POWER_INTERVAL_S}
 
     def composite_of(self, members: Iterable[Cell], device: str = "") -> dict[str, Any]:
@@ -419,23 +446,25 @@ class Plan:
         place = int(fingerprint("order", round, asdict(cell))[:8], 16) / 16**8
         return -round - place
 
-    def first_looks(self, device: str | None = None) -> list[str]:
-        """The profiles of every cell's first rounds, of one device or of all."""
+    def first_looks(self) -> list[str]:
+        """The profiles of every cell's first rounds."""
         return [
             str(profile_path(PROFILES, cell, round, batch_size))
             for cell in self.cells
-            if device in (None, cell.device)
             for round in range(self.study.config.measurement.rounds)
-            for batch_size in self.rectangle(cell.device, cell.runtime)
+            for batch_size in self.rectangles[cell.device, cell.runtime]
         ]
 
     def public_study(self) -> str:
-        """The study as JSON, without the credentials that a tracking URI may hold, and without what concerns
-        the report alone: a page in another language is no other plan.
+        """The study as JSON, without the credentials that a tracking URI or a command may hold, and without
+        what concerns the report alone: a page in another language is no other plan.
         """
         data = self.study.model_dump(mode="json", by_alias=True)
         del data["config"]["report"]
         data["config"]["tracking"]["uri"] = mask_credentials(data["config"]["tracking"]["uri"])
+        for device in data["devices"].values():
+            if device.get("power_command"):
+                device["power_command"] = masked_command(device["power_command"])
         return json.dumps(data)
 
     def to_dict(self) -> dict[str, Any]:
@@ -492,13 +521,28 @@ class Plan:
         return lambda wildcards: self.priority(cell_of(device, runtime, wildcards), int(wildcards.round))
 
 
+def power_commands(study: Study) -> dict[str, str]:
+    """The command of each device that has an external meter. They go to jobs by the environment: a command
+    line, Snakemake's metadata and the plan are kept, and a command may hold a password.
+    """
+    named = {name: device.power_command for name, device in study.devices.items()}
+    return {name: command for name, command in named.items() if command}
+
+
+def masked_command(command: str) -> str:
+    """What stands for a command in what is kept: a digest, so that another command is another job."""
+    return command if command.startswith(MASKED) else MASKED + fingerprint(command)
+
+
 def cell_of(device: str, runtime: str, wildcards: Any) -> Cell:
     """The cell of a target that wildcards name."""
     return Cell(wildcards.model, device, runtime, wildcards.optimization, wildcards.scenario)
 
 
-def is_excluded(cell: Cell, batch_size: int, exclusions: Iterable[Exclusion]) -> bool:
+def is_excluded(cell: Cell, batch_size: int, exclusions: Sequence[Exclusion]) -> bool:
     """Whether some exclusion matches in every key it gives."""
+    if not exclusions:
+        return False
     actual = asdict(cell) | {"batch_size": batch_size}
     return any(
         all(actual[key] == value for key, value in exclusion.model_dump(exclude_none=True).items())

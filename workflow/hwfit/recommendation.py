@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
 from hwfit import __version__, costs
 from hwfit.collect import Row, cost_of, make_table, tariffs_of
+from hwfit.config import Study
 from hwfit.decide import Candidate, Decision, contenders, decide
 from hwfit.decide.contenders import undecided
 from hwfit.decide.prices import DevicePrice
@@ -19,6 +20,8 @@ from hwfit.decide.shared import SharedDecision, decide_shared
 from hwfit.decision_sections import BaselineRow
 from hwfit.decision_sections import Decision as Wanted
 from hwfit.launch import launch_snippet
+from hwfit.layout import site_of
+from hwfit.matrix import Plan
 from hwfit.recommendation_schema import Recommendation
 from hwfit.records import SCHEMA_VERSION, Cell
 from hwfit.training.answers import training_answers
@@ -65,6 +68,7 @@ def recommend(
     table["verdict"] = [candidate.verdict for candidate in candidates]
     table["reason"] = [candidate.reason for candidate in candidates]
     counts = Counter(row.status for row in rows)
+    planned = Plan(Study.model_validate(plan["study"]))
     recommendation = {
         "schema_version": SCHEMA_VERSION,
         "hwfit_version": __version__,
@@ -73,7 +77,7 @@ def recommend(
         "constraints": wanted.constraints.given(),
         "counts": {"combinations": len(rows), **counts},
         "seconds_measured": float(pd.to_numeric(table["measured_s"]).sum()),
-        "models": [describe(decision, plan) for decision in decisions],
+        "models": [describe(decision, planned) for decision in decisions],
         "sets": [describe_shared(decision) for decision in shared],
         **training_answers(trained, table, wanted),
     }
@@ -149,7 +153,7 @@ def by_question(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[C
     return groups
 
 
-def describe(decision: Decision, plan: Mapping[str, Any]) -> dict[str, Any]:
+def describe(decision: Decision, planned: Plan) -> dict[str, Any]:
     """One model's decision as plain data."""
     chosen, objective = decision.chosen, decision.objective
     return {
@@ -170,8 +174,13 @@ def describe(decision: Decision, plan: Mapping[str, Any]) -> dict[str, Any]:
         "limits": [finding.__dict__ for finding in chosen.findings] if chosen else [],
         "sensitivity": [change.__dict__ | {"then": as_line(change.then)} for change in decision.sensitivity],
         "prices": [describe_price(price) for price in decision.prices],
-        "launch": launch_snippet(chosen.row, plan) if chosen else None,
+        "launch": launch_snippet(chosen.row, planned) if is_here(chosen) else None,
     }
+
+
+def is_here(chosen: Candidate | None) -> TypeGuard[Candidate]:
+    """Whether a row was chosen that is of this site: the code that starts another's has paths of there."""
+    return chosen is not None and not site_of(chosen.row.cell.device)
 
 
 def describe_price(price: DevicePrice) -> dict[str, Any]:

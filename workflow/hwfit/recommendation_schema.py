@@ -100,7 +100,7 @@ class ModelAnswer(Part):
     limits: list[Evidence] = Field(description="how the chosen row stands to each limit")
     sensitivity: list[ChangeOfAnswer] = Field(description="what would change the answer")
     prices: list[PriceOfDevice] = Field(description="each device at its cheapest; empty: none has a price")
-    launch: Launch | None = Field(description="how to run the chosen row")
+    launch: Launch | None = Field(description="how to run the chosen row; null: another site's, or none")
 
 
 class Excluded(Part):

@@ -19,6 +19,9 @@ from typing import Any
 from hwfit.catalog import weights_file
 
 SCHEMA_VERSION = 1
+# The last entry of a record: the SHA-256 of its text before that.
+SEAL = "seal"
+_SEAL_BEGINS, _SEAL_ENDS, _DIGITS = f',\n "{SEAL}": "'.encode(), b'"\n}\n', 64
 
 STATUSES = (
     "ok",
@@ -32,6 +35,9 @@ STATUSES = (
 )
 # What may go away by itself: tried again when the probe changes, or on request.
 TRANSIENT_STATUSES = ("timeout", "crashed", "unavailable")
+
+# Raised when what a figure of a profile means changes: every combination is then measured again.
+PROTOCOL_VERSION = 5
 
 # What makes a measurement untrustworthy; every other flag informs.
 TRUST_BREAKING_FLAGS = ("unsteady", "drift", "foreign_load", "throttled", "machine_changed")
@@ -56,6 +62,7 @@ COLUMNS: dict[str, str] = {
     "optimization": "name in optimizations.yaml",
     "scenario": "how requests arrive",
     "batch_size": "samples a call",
+    "site": "where it was measured: `site` of the config there",
     "status": "one of: " + ", ".join(STATUSES),
     "reason": "why this status, or why this verdict",
     "valid": "false when the measurement cannot be trusted",
@@ -96,7 +103,7 @@ COLUMNS: dict[str, str] = {
     "nonzero_parameters": "weights that are not zero",
     "flops_per_sample": "multiply and add counted as two",
     "activation_mb_per_sample": "outputs of all layers that have weights, in fp32",
-    "operator_formats": "operators that compute in each number format; empty: not told",
+    "operator_formats": "operators (products, where told apart) in each number format; empty: not told",
     "device_share": "of the model's operators, those that ran on the device asked for; empty: not told",
     "number_format": "its products are computed in it: by most operators where told, else by its passes",
     "bound": "the lower limit of the device: compute, memory, or cache (all fits into it); empty: not told",
@@ -339,8 +346,17 @@ def profile_path(root: Path | str, cell: Cell, round: int | str, batch_size: int
 
 def write_json(path: Path | str, data: Any) -> None:
     """Write JSON so that a reader sees the whole file or the one before it."""
-    text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    write_bytes(path, text.encode())
+    write_bytes(path, _to_bytes(data))
+
+
+def write_record(path: Path | str, data: Mapping[str, Any]) -> None:
+    """The same with a seal, so that whoever reads the record knows that it is what was written."""
+    body = _to_bytes({key: value for key, value in data.items() if key != SEAL}).removesuffix(b"\n}\n")
+    write_bytes(path, body + _SEAL_BEGINS + bytes_sha256(body).encode() + _SEAL_ENDS)
+
+
+def _to_bytes(data: Any) -> bytes:
+    return (json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
@@ -361,13 +377,33 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file. Raises RecordError that names it."""
+    """Read a JSON file; of a record all but its seal. Raises RecordError that names it."""
     try:
-        return json.loads(Path(path).read_text(), parse_constant=_refuse_constant)
+        return parse_json(Path(path).read_bytes())
     except FileNotFoundError as error:
         raise RecordError(f"{path}: not there") from error
     except (ValueError, OSError) as error:
         raise RecordError(f"{path}: {error}") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """The content of a JSON file, without its seal. Raises ValueError where it is none, or another's seal."""
+    try:
+        data = json.loads(content.decode(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    if isinstance(data, dict) and data.pop(SEAL, None) is not None and not has_true_seal(content):
+        raise ValueError("was changed since it was written")
+    return data
+
+
+def has_true_seal(content: bytes) -> bool | None:
+    """Whether the bytes of a record are those that were sealed; None where they have no seal."""
+    end = len(content) - len(_SEAL_ENDS)
+    start = end - _DIGITS - len(_SEAL_BEGINS)
+    if not (content.endswith(_SEAL_ENDS) and content[max(start, 0) :].startswith(_SEAL_BEGINS)):
+        return None
+    return bytes_sha256(content[:start]).encode() == content[end - _DIGITS : end]
 
 
 def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
@@ -399,10 +435,28 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def bytes_sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def file_sha256(path: Path | str) -> str:
     """The SHA-256 of a file's content, in hex."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def protocol_parts(
+    settings: Mapping[str, Any], scenario: str, limits_ms: Mapping[str, float] | None
+) -> tuple[Any, ...]:
+    """What the fingerprint of how a profile is measured is made of, the same for all that is compared.
+
+    Parameters
+    ----------
+    settings : of `measurement`, those that change a figure in this scenario
+    limits_ms : on percentiles of the latency, in the scenario server; None elsewhere
+    """
+    return PROTOCOL_VERSION, settings, scenario, limits_ms
 
 
 def without_non_finite(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from hwfit.device_sections import DeviceOrComposite
 from hwfit.key_path import KeyPath, child
-from hwfit.section_types import NAME_MEANING, Name
+from hwfit.section_types import NAME_MEANING, Name, PlannedDevice
 from hwfit.sections import Config, Model, Optimization
 
 ADAPTERS: dict[str, TypeAdapter[Any]] = {
@@ -24,6 +24,8 @@ ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "devices": TypeAdapter(dict[Name, DeviceOrComposite]),
     "optimizations": TypeAdapter(dict[Name, Optimization]),
 }
+# Of a plan, which may have devices of other sites; no file of a user's.
+PLANNED_DEVICES: TypeAdapter[Any] = TypeAdapter(dict[PlannedDevice, DeviceOrComposite])
 
 
 @cache

@@ -80,21 +80,25 @@ def text(pattern: str, meaning: str, max_length: int = 256) -> Any:
 # Paths go through Snakemake, which reads braces as wildcards, and stand in command lines, where a dash begins
 # an option; a shell's ~ is no folder.
 PATH_START, PATH_REST = r"[^\x00-\x1f{}~ -]", r"[^\x00-\x1f{}]"
+PLAIN_PATH = "without control characters and braces, not beginning with - or ~"
 FilePath = Annotated[
     str,
     text(
         rf"^{PATH_START}{PATH_REST}{{0,399}}$",
-        "the path of a file or folder, without control characters and braces, not beginning with - or ~",
+        f"the path of a file or folder, {PLAIN_PATH}",
     ),
 ]
 
 # Names become file names, rule names, MLflow tags and HTML: one plain alphabet serves all of them.
 NAME_MEANING = "a name: lowercase letters and digits, parts joined by one of . _ - (at most 64 characters)"
+_NAME = r"[a-z0-9]+([._-][a-z0-9]+)*"
 Name = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64),
+    StringConstraints(pattern=rf"^{_NAME}$", max_length=64),
     Field(json_schema_extra={"patternErrorMessage": f"allowed: {NAME_MEANING}"}),
 ]
+# A device of a plan: the study's own, or one that was imported from another site.
+PlannedDevice = Annotated[str, StringConstraints(pattern=rf"^{_NAME}(@{_NAME})?$", max_length=129)]
 RuntimeName = Annotated[str, OneOf(tuple(catalog.RUNTIMES))]
 ModelName = Annotated[str, Defined("models")]
 DeviceName = Annotated[str, Defined("devices")]

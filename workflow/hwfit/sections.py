@@ -17,6 +17,9 @@ from hwfit.device_sections import DeviceOrComposite
 from hwfit.input_sections import SIGNATURE, DataPath, Image, Input, Text
 from hwfit.pass_sections import Optimization
 from hwfit.section_types import (
+    PATH_REST,
+    PATH_START,
+    PLAIN_PATH,
     BatchSize,
     DeviceName,
     FilePath,
@@ -24,6 +27,7 @@ from hwfit.section_types import (
     Name,
     OneOf,
     OptimizationName,
+    PlannedDevice,
     RuntimeName,
     Seconds,
     Section,
@@ -109,8 +113,8 @@ class Model(Section):
         Annotated[
             str,
             _text(
-                r"^[^\x00-\x1f]+\.(safetensors|pt|pth)$",
-                "the path of a .safetensors, .pt or .pth file, without control characters",
+                rf"^{PATH_START}{PATH_REST}{{0,399}}\.(safetensors|pt|pth)$",
+                f"the path of a .safetensors, .pt or .pth file, {PLAIN_PATH}",
             ),
         ]
         | None
@@ -127,7 +131,9 @@ class Model(Section):
         default=None, description="of an ONNX file: the output that is compared; the first where absent"
     )
     calibration: (
-        Annotated[str, _text(r"^[^\x00-\x1f]+\.npz$", "the path of a .npz file, without control characters")]
+        Annotated[
+            str, _text(rf"^{PATH_START}{PATH_REST}{{0,399}}\.npz$", f"the path of a .npz file, {PLAIN_PATH}")
+        ]
         | None
     ) = Field(
         default=None,
@@ -287,23 +293,38 @@ MatrixOrList = Annotated[
 ]
 
 
+# What a site is called that nobody has named.
+HERE = "here"
+
+
 class Config(Section):
     """config/config.yaml."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "anyOf": [
-                {"required": [key], "properties": {key: {"minItems": 1, "description": "one of the two"}}}
-                for key in ("matrix", "training")
+                {"required": [key], "properties": {key: {"minItems": 1, "description": "one of the three"}}}
+                for key in ("matrix", "training", "sites")
             ]
         }
     )
 
     sweep: Name = Field(default="default", description="name of this study: the parent run in MLflow")
+    site: Name = Field(default=HERE, description="name of where this is run: other sites know its rows by it")
+    sites: Annotated[list[FilePath], Unique()] = Field(
+        default=[],
+        description="what `snakemake export` wrote at other sites, to be merged into the table, the decision "
+        "and the report",
+    )
+    artifacts_from: FilePath | None = Field(
+        default=None,
+        description="an export with artifacts: the checkpoints, evaluation sets and artifacts in it are "
+        "taken from there and not made anew",
+    )
     matrix: MatrixOrList = Field(
         default=[],
         description="what to combine: one mapping, or a list whose union is taken; may be absent beside "
-        "`training`",
+        "`training` or `sites`",
     )
     training: TrainingOrList = Field(
         default=[],
@@ -337,9 +358,12 @@ class Config(Section):
 
 
 class Study(BaseModel):
-    """Everything a user configured, resolved: what the plan is made from."""
+    """Everything a user configured, resolved: what the plan is made from.
+
+    The study of a merged plan has the devices of other sites too, each as `<device>@<site>`.
+    """
 
     config: Config
     models: dict[Name, Model]
-    devices: dict[Name, DeviceOrComposite]
+    devices: dict[PlannedDevice, DeviceOrComposite]
     optimizations: dict[Name, Optimization]

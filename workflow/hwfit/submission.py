@@ -75,7 +75,7 @@ class Submission:
 
     def to_profile(self, device: str, runtime: str) -> dict[str, Any]:
         """Resources of the jobs that measure a target's cells."""
-        sizes, runtimes = self.plan.rectangle(device, runtime), len(self.plan.runtimes_of(device))
+        sizes, runtimes = self.plan.rectangles[device, runtime], len(self.plan.runtimes_of(device))
         return self.resources(
             device,
             lambda wildcards: walltime.cell_minutes(self.measurement, wildcards.scenario, sizes, runtimes),

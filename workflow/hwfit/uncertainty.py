@@ -9,6 +9,7 @@ several processes, and widens the interval of those that were measured in one.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def estimate(medians_ms: Sequence[float], within: Sequence[float], spread: Sprea
     return Estimate(centre, math.sqrt(max(spread.relative**2, variance) / rounds), spread.degrees)
 
 
+@functools.cache
 def student_quantile(confidence: float, degrees: int) -> float:
     """Two-sided quantile of Student's t."""
     from scipy.stats import t
@@ -85,8 +87,13 @@ def student_quantile(confidence: float, degrees: int) -> float:
 
 def draws(estimates: Sequence[Estimate], count: int, seed: int) -> np.ndarray:
     """Plausible medians in ms, shape (count, len(estimates)): Student's t around each logarithm."""
-    generator = np.random.default_rng(seed)
+    medians = np.log([e.median_ms for e in estimates])
+    return np.exp(medians + shifts(estimates, count, np.random.default_rng(seed)))
+
+
+def shifts(estimates: Sequence[Estimate], count: int, generator: np.random.Generator) -> np.ndarray:
+    """By how much the logarithm of each median may be off, shape (count, len(estimates))."""
     degrees = np.array([min(e.degrees, 1_000) for e in estimates])
-    noise = generator.standard_t(degrees, size=(count, len(estimates)))
-    logs = np.log([e.median_ms for e in estimates]) + noise * [e.relative_error for e in estimates]
-    return np.exp(logs)
+    found = generator.standard_t(degrees, size=(count, len(estimates)))
+    found *= [e.relative_error for e in estimates]
+    return found

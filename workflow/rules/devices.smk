@@ -26,8 +26,8 @@ for device in submission.here:
         conda:
             CONTROL_YAML
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator}'
-            " --index {params.index} --cores {params.cores} --output {output:q} > {log:q} 2>&1"
+            '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator:q}'
+            " --index {params.index:q} --cores {params.cores:q} --output {output:q} > {log:q} 2>&1"
 
 
 for device, members in plan.composites.items():
@@ -48,7 +48,7 @@ for device, members in plan.composites.items():
             CONTROL_YAML
         localrule: True
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
+            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device:q} --members {params.members:q}'
             " --probes {input.probes:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -73,7 +73,7 @@ for environment, users in plan.environments.items():
             CONDA_FILES[environment]
         localrule: True  # on a cluster at the login node, which reaches a package index
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker environment --name {params.name} --kind {params.kind}'
+            '"$HWFIT_PYTHON" -m hwfit.worker environment --name {params.name:q} --kind {params.kind:q}'
             " --requirements {input.requirements:q} --probes {input.probes:q}"
             " --output {output:q} > {log:q} 2>&1"
 
@@ -111,7 +111,7 @@ for device in submission.here:
             CONTROL_YAML
         threads: ALL_CORES  # it measures peaks
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}'
+            '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device:q} --probe {input.probe:q}'
             " --environments {params.environments:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -134,5 +134,5 @@ for device, members in plan.composites.items():
             CONTROL_YAML
         localrule: True
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device} --members {params.members:q}'
+            '"$HWFIT_PYTHON" -m hwfit.worker unite --device {params.device:q} --members {params.members:q}'
             " --inventories {input.probe:q} {input.inventories:q} --output {output:q} > {log:q} 2>&1"

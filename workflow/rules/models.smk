@@ -121,7 +121,7 @@ rule make_file:
     threads: ALL_CORES
     shell:
         '"$HWFIT_PYTHON" -m hwfit.worker quantize --environment {input.environment:q}'
-        " --name {wildcards.model:q} --model {params.model:q} --runtime {wildcards.runtime}"
+        " --name {wildcards.model:q} --model {params.model:q} --runtime {wildcards.runtime:q}"
         " --input {params.source:q}"
         " --checkpoint {params.weights:q} --passes {params.passes:q} --output {params.directory:q}"
         " > {log:q} 2>&1"

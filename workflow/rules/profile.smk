@@ -19,7 +19,7 @@ for device, runtime in plan.targets:
         output:
             [
                 update(layout.profile_pattern(device, runtime, batch_size))
-                for batch_size in plan.rectangle(device, runtime)
+                for batch_size in plan.rectangles[device, runtime]
             ],
         params:
             job=plan.job_of(device, runtime),
@@ -41,17 +41,23 @@ for device, runtime in plan.targets:
 
 
 rule write_plan:
+    input:
+        sites=[layout.site_file(site) for site in EXPORTS],
+        # By these it is told whether other sites have measured the same.
+        cards=plan.subject_cards if EXPORTS else [],
     output:
         "results/plan.json",
     params:
-        study=plan.public_study(),
+        # A function, since Snakemake would take braces in a text for wildcards.
+        study=lambda wildcards: plan.public_study(),
     log:
         "logs/plan.log",
     conda:
         CONTROL_YAML
     localrule: True
     shell:
-        '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --output {output:q} > {log:q} 2>&1'
+        '"$HWFIT_PYTHON" -m hwfit plan --study {params.study:q} --sites {input.sites:q}'
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule nominate_contenders:
@@ -60,14 +66,17 @@ rule nominate_contenders:
         profiles=plan.first_looks(),
         inventories=[layout.inventory_file(device) for device in plan.described_devices],
     output:
-        "results/contenders.json",
+        contenders="results/contenders.json",
+        # What follows asks for this in place of every record: Snakemake looks each input up in each job.
+        first_looks=layout.FIRST_LOOKS,
     log:
         "logs/contenders.log",
     conda:
         CONTROL_YAML
     localrule: True
     shell:
-        '"$HWFIT_PYTHON" -m hwfit nominate --plan {input.plan:q} --output {output:q} > {log:q} 2>&1'
+        '"$HWFIT_PYTHON" -m hwfit nominate --plan {input.plan:q} --first-looks {output.first_looks:q}'
+        " --output {output.contenders:q} > {log:q} 2>&1"
 
 
 for device in plan.devices:
@@ -78,7 +87,7 @@ for device in plan.devices:
         input:
             plan="results/plan.json",
             contenders="results/contenders.json",
-            profiles=plan.first_looks(device),
+            first_looks=layout.FIRST_LOOKS,
         output:
             f"results/confirmations/{device}.json",
         params:
@@ -95,4 +104,4 @@ for device in plan.devices:
         retries: submission.retries(device)
         shell:
             '"$HWFIT_PYTHON" -m hwfit confirm --plan {input.plan:q} --contenders {input.contenders:q}'
-            " --device {params.device} --output {output:q} > {log:q} 2>&1"
+            " --device {params.device:q} --output {output:q} > {log:q} 2>&1"

@@ -44,8 +44,8 @@ checkpoint judge_rung:
         CONTROL_YAML
     localrule: True
     shell:
-        '"$HWFIT_PYTHON" -m hwfit judge --plan {input.plan:q} --device {wildcards.device}'
-        " --runtime {wildcards.runtime} --model {wildcards.model} --rung {wildcards.rung}"
+        '"$HWFIT_PYTHON" -m hwfit judge --plan {input.plan:q} --device {wildcards.device:q}'
+        " --runtime {wildcards.runtime:q} --model {wildcards.model:q} --rung {wildcards.rung:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hwfit.collect import Row
+from hwfit.layout import site_of
 
 
 @dataclass(frozen=True)
@@ -58,5 +59,18 @@ class Candidate:
 
 
 def confirmed_of(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """Those with fresh rounds, where some have them: a first look is no match for these."""
-    return [c for c in candidates if c.row.confirmed] or candidates
+    """Those with fresh rounds, where some have them: a first look is no match for these.
+
+    A device of another site cannot be measured again here: where none of its rows has fresh rounds, its
+    first looks stand for it.
+    """
+    confirmed = {c.row.cell.device for c in candidates if c.row.confirmed}
+    if not confirmed:
+        return candidates
+    return [c for c in candidates if c.row.confirmed or cannot_be_confirmed(c, confirmed)]
+
+
+def cannot_be_confirmed(candidate: Candidate, confirmed_devices: Collection[str]) -> bool:
+    """Whether a row is of a device of another site, where nothing of it was measured in fresh rounds."""
+    device = candidate.row.cell.device
+    return bool(site_of(device)) and device not in confirmed_devices

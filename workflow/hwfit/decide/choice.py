@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwfit.catalog import generation_lengths, is_generation
-from hwfit.decide.candidate import Candidate
+from hwfit.decide.candidate import Candidate, confirmed_of
 from hwfit.decide.energy_scopes import comparable, metered_words, set_apart
 from hwfit.decide.limits import Bound, check
 from hwfit.decide.objectives import GOALS, Objective, compare
@@ -105,8 +105,7 @@ def judged_and_chosen(
     feasible = [c for c in ranked if c.verdict == "feasible"]
     if feasible:
         # Where fresh rounds were run, a first look is no match for them: it may be the luckiest of many.
-        confirmed = [c for c in feasible if c.row.confirmed] or feasible
-        decision = choose(model, confirmed, objective, "chosen")
+        decision = choose(model, list(confirmed_of(feasible)), objective, "chosen")
         for candidate in feasible:
             if candidate.verdict == "feasible" and decision.chosen:
                 said = objective.comparison(candidate, decision.chosen)

@@ -9,6 +9,7 @@ from hwfit.decide.choice import decide_among
 from hwfit.decide.energy_scopes import comparable
 from hwfit.decide.limits import Bound
 from hwfit.decide.objectives import Objective, compare
+from hwfit.layout import site_of
 from hwfit.records import Cell
 
 # Half-way a row is given up only where it is behind the leader with more certainty than at the end, since
@@ -29,7 +30,8 @@ def contenders(
     """Those of a model that fresh rounds should measure again, `most` at most.
 
     They are the best that is proven to fit, what may still beat it or may yet be proven to fit, and the
-    runner-up, so that the margin is not flattered either.
+    runner-up, so that the margin is not flattered either. Rows of other sites are named beside these, since
+    the others must be told from them; nothing measures them again.
     """
     objective = Objective.of(wanted, candidates[0].row.cell.scenario)
     decide_among("", candidates, objective, limits)
@@ -45,7 +47,10 @@ def contenders(
     needed = max(1, place)
     chosen = [c for p, (c, better) in enumerate(ordered) if p <= needed or better >= least_share]
     best = ordered[place][0]
-    return [c for p, c in enumerate(chosen) if c is best or p < most - (place >= most)]
+    own = [c for c in chosen if not site_of(c.row.cell.device)]
+    is_late = best in own and own.index(best) >= most
+    kept = [c for p, c in enumerate(own) if c is best or p < most - is_late]
+    return [c for c in chosen if c in kept or c not in own]
 
 
 def undecided(

@@ -7,7 +7,7 @@ has to be brought to another's unit, and ten percent more count the same whereve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +15,9 @@ import numpy as np
 from hwfit.catalog import is_generation
 from hwfit.decide.candidate import Candidate
 from hwfit.records import DEFAULT_SCENARIO
-from hwfit.uncertainty import draws
+from hwfit.uncertainty import shifts
 
-DRAWS = 10_000
+DRAWS, BLOCK = 10_000, 500
 MIX = "mix"
 # Behind by so many standard errors of both: out of reach even by the tails of Student's t on few degrees.
 HOPELESS = 15.0
@@ -122,8 +122,11 @@ def figure(candidate: Candidate, goal: str) -> float | None:
     return value if value and value > 0 else None
 
 
-def worlds_of(candidates: Sequence[Candidate], scores: np.ndarray, least_error: float = 0.0) -> np.ndarray:
-    """Plausible scores around those that were found, shape (DRAWS, candidates).
+def worlds_of(
+    candidates: Sequence[Candidate], scores: np.ndarray, least_error: float = 0.0
+) -> Iterator[np.ndarray]:
+    """Plausible scores around those that were found: DRAWS worlds in blocks of shape (BLOCK, candidates),
+    since all worlds of thousands of rows would fill the memory.
 
     Every goal is in proportion to the time of a call or to its inverse, so a world is a draw of each row's
     median time.
@@ -137,8 +140,9 @@ def worlds_of(candidates: Sequence[Candidate], scores: np.ndarray, least_error: 
         for c in candidates
         if c.row.estimate
     ]
-    medians = np.array([e.median_ms for e in estimates])
-    return scores - np.log(draws(estimates, DRAWS, seed=0) / medians)
+    generator = np.random.default_rng(0)
+    for _ in range(DRAWS // BLOCK):
+        yield scores - shifts(estimates, BLOCK, generator)
 
 
 def compare(
@@ -151,12 +155,12 @@ def compare(
     scores = objective.scores(candidates)
     leader = int(np.argmax(scores))
     errors = np.array([max(c.row.estimate.relative_error, least_error) for c in candidates if c.row.estimate])
-    # Worlds of thousands of rows would fill the memory; one so far behind is ahead in none of them.
+    # One so far behind is ahead in no world.
     near = scores >= scores[leader] - HOPELESS * (errors + errors[leader])
-    worlds = worlds_of(
-        [c for c, is_near in zip(candidates, near, strict=True) if is_near], scores[near], least_error
-    )
+    rows = [c for c, is_near in zip(candidates, near, strict=True) if is_near]
+    place = int(near[:leader].sum())
     best, ahead = np.zeros(len(candidates)), np.zeros(len(candidates))
-    best[near] = np.bincount(worlds.argmax(axis=1), minlength=worlds.shape[1]) / len(worlds)
-    ahead[near] = (worlds >= worlds[:, [int(near[:leader].sum())]]).mean(axis=0)
-    return best, ahead
+    for worlds in worlds_of(rows, scores[near], least_error):
+        best[near] += np.bincount(worlds.argmax(axis=1), minlength=len(rows))
+        ahead[near] += (worlds >= worlds[:, [place]]).sum(axis=0)
+    return best / DRAWS, ahead / DRAWS

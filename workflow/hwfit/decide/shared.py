@@ -198,7 +198,7 @@ def worlds_of_devices(fitting: Mapping[str, Mapping[Question, Decision]]) -> np.
             shares[len(chosen), column] = 1 / models.count(model) / len(set(models))
             chosen.append(answer.chosen)
             scores.append(answer.objective.score(answer.chosen))
-    return worlds_of(chosen, np.array(scores)) @ shares
+    return np.concatenate([worlds @ shares for worlds in worlds_of(chosen, np.array(scores))])
 
 
 def price_of(answers: Mapping[Question, Decision]) -> float | None:

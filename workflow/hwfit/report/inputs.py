@@ -83,8 +83,8 @@ def read_table(path: Path, problems: list[str]) -> pd.DataFrame:
 
 
 def read_plan(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """The study with its combinations."""
-    return plan["study"] | {"combinations": plan["combinations"]}
+    """The study with its combinations, and the sites whose rows are among them."""
+    return plan["study"] | {"combinations": plan["combinations"], "sites": plan.get("sites", [])}
 
 
 def read_environments(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ TEXT_COLUMNS = (
     "runtime_version",
     "optimization",
     "scenario",
+    "site",
     "status",
     "reason",
     "flags",

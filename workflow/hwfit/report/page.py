@@ -137,6 +137,7 @@ def render(rows: pd.DataFrame, recommendation: dict[str, Any], around: Surroundi
         energy_meters=energy.meters(rows, words),
         prices=prices.prices_made(rows, around.plan, words),
         downloads=[(name, words.find("downloads.files", name) or "") for name in around.downloads],
+        sites=provenance.sites(around.plan, words),
         software=provenance.software(),
         environments=provenance.environments(around.environments),
         differences=provenance.differences(around.contexts, words),

@@ -112,7 +112,7 @@ def spread(values: pd.Series, currency: str) -> str:
 def owned_in(plan: Mapping[str, Any], device: str) -> Owned | None:
     """What a plan says of a device that was bought; None where it says nothing, or not of this version."""
     try:
-        devices = schemas.ADAPTERS["devices"].validate_python(plan.get("devices"))
+        devices = schemas.PLANNED_DEVICES.validate_python(plan.get("devices"))
     except ValidationError:
         return None
     return getattr(devices.get(device), "owned", None)

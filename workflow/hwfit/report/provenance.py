@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
+from markupsafe import Markup
+
 from hwfit.report.language import Language
 
 # What planned, decided and drew; what measured is told by environment.
@@ -97,6 +99,28 @@ def differences(contexts: Contexts, words: Language) -> dict[str, Any] | None:
         "same": [(names[name], values[name][0][0]) for name in values if name not in differing],
         "changed": changed,
     }
+
+
+def sites(plan: Mapping[str, Any], words: Language) -> list[Markup]:
+    """What came from other sites, a sentence or more each."""
+    found = []
+    for site in plan.get("sites") or []:
+        said = [
+            words(
+                "environment.site",
+                site=site["site"],
+                count=site["combinations"],
+                devices=words.listing(site["devices"]),
+                file=site["file"],
+                version=site["hwfit_version"] or "?",
+            )
+        ]
+        if site["not_comparable"]:
+            said.append(words("environment.not_comparable", count=site["not_comparable"]))
+        if site["unpriced_currency"]:
+            said.append(words("environment.unpriced_currency", other=site["unpriced_currency"]))
+        found.append(Markup(" ").join(said))
+    return found
 
 
 def software() -> list[tuple[str, str]]:

@@ -406,7 +406,8 @@ function rowDetails(row) {
       element("div", {}, element("dt", { textContent: label }), element("dd", { textContent: shown(name, value) })),
     );
   }
-  const commands = [[words.repeat, command(row)]];
+  // A row of another site can be measured again at that site alone.
+  const commands = row[at.device].includes("@") ? [] : [[words.repeat, command(row)]];
   if (page.archive) commands.push([words.samples, samplesCommand(row)]);
   const shownCommands = commands.flatMap(([title, text]) => [
     element("b", { textContent: title }),

@@ -30,7 +30,7 @@ def split_effects(rows: pd.DataFrame, plan: Mapping[str, Any], words: Language) 
     if split.empty:
         return []
     try:
-        devices = schemas.ADAPTERS["devices"].validate_python(plan.get("devices"))
+        devices = schemas.PLANNED_DEVICES.validate_python(plan.get("devices"))
     except ValidationError:
         # A plan of another version, or none: who the members are is not known.
         return []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.config import Study
-from hwfit.layout import model_directory
+from hwfit.layout import model_directory, site_of
 from hwfit.matrix import Plan
 from hwfit.records import DEFAULT_SCENARIO, Cell, file_sha256, fingerprint
 from hwfit.tracking.inputs import NOT_IN_NAMES
@@ -48,7 +48,7 @@ def register_chosen(
     Returns
     -------
     a line a model and scenario: {"model", "scenario", "verdict", "version", "is_new", "said"}; without a
-    version where nothing was chosen
+    version where nothing was chosen, or another site's row
 
     Raises
     ------
@@ -68,6 +68,9 @@ def answer(registry: Registry, entry: Mapping[str, Any], plan: Plan) -> dict[str
         said = f"{entry['model']}: nothing was chosen, and nothing is registered. {summary}"
         return told | {"version": None, "is_new": False, "said": said.strip()}
     cell = Cell(**{name: row[name] for name in Cell.__dataclass_fields__})
+    if site := site_of(cell.device):
+        said = f"{entry['model']}: was chosen on a device of {site}, which has its files: register it there"
+        return told | {"version": None, "is_new": False, "said": said}
     choice = Choice(entry, cell, int(row["batch_size"]), files_of(cell, plan))
     version, is_new = registry.register(choice)
     verb = "registered" if is_new else "registered before"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.config_errors import mask_credentials
+from hwfit.records import write_bytes
 from hwfit.tracking.sqlite import write_ahead
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -43,7 +44,7 @@ def one_message(uri: str, remedy: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ImportError) as error:
         said = without_secrets(str(error)).splitlines() or [type(error).__name__]
         raise TrackingError(f"MLflow at {mask_credentials(uri)}: {said[0].rstrip('.')}. {remedy}") from None
 
@@ -154,10 +155,8 @@ def sweep_run(store: Store, sweep: str, project: str) -> str:
 
 def project_id(path: Path) -> str:
     """The name of this project in shared stores, made up once and kept in a file that moves with it."""
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        name = uuid.uuid4().hex[:12]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{name}\n")
+    if path.exists() and (name := path.read_text().strip()):
         return name
+    name = uuid.uuid4().hex[:12]
+    write_bytes(path, f"{name}\n".encode())
+    return name

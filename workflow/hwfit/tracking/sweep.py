@@ -38,6 +38,7 @@ TAGS = (
     "optimization",
     "scenario",
     "batch_size",
+    "site",
     "status",
     "verdict",
     "reason",

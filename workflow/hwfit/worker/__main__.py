@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from hwfit.records import read_json, write_json
+from hwfit.process import deny_others, end_with_snakemake
+from hwfit.records import RecordError, read_json, write_json, write_record
+from hwfit.worker import recorded
+from hwfit.worker.errors import NotWritten
+
+# Workers and what they start: their supervisor ends them, and nothing runs beside what they time.
+SUPERVISED = ("profile", "replay", "train-session", "member", "stage", "echo", "peaks")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,6 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     profile = commands.add_parser("profile", help="be the worker that measures a cell (job on stdin)")
     profile.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
 
+    replay = commands.add_parser("replay", help="be the worker that does what was recorded (job on stdin)")
+    replay.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
+
+    recall = commands.add_parser("recall", help="copy what was recorded of a file")
+    recall.add_argument("--output", type=Path, required=True)
+
     train = commands.add_parser("train", help="train a run to the end of a rung, in a worker")
     train.add_argument("--job", required=True, help="JSON: see hwfit.training.records.JOB")
 
@@ -120,6 +134,11 @@ def main(arguments: list[str] | None = None) -> int:
     peaks.add_argument("--reference-only", action="store_true", help="only time the reference model")
 
     asked = parser.parse_args(arguments)
+    deny_others()
+    if asked.command not in SUPERVISED:
+        end_with_snakemake()
+    if recorded.directory() and asked.command in recorded.COPIED and asked.output:
+        return recorded.copy(asked.output)
     return COMMANDS[asked.command](asked)
 
 
@@ -128,7 +147,7 @@ def run_probe(asked: argparse.Namespace) -> int:
 
     found = probe(asked.accelerator, asked.index, asked.cores)
     if asked.output:
-        write_json(asked.output, found)
+        write_record(asked.output, found)
     else:
         json.dump(found, sys.stdout)
     return 0
@@ -137,7 +156,9 @@ def run_probe(asked: argparse.Namespace) -> int:
 def run_environment(asked: argparse.Namespace) -> int:
     from hwfit.worker.environment import build
 
-    write_json(asked.output, build(asked.name, asked.kind, asked.requirements, asked.probes, asked.directory))
+    write_record(
+        asked.output, build(asked.name, asked.kind, asked.requirements, asked.probes, asked.directory)
+    )
     return 0
 
 
@@ -149,7 +170,7 @@ def run_inventory(asked: argparse.Namespace) -> int:
         from hwfit.worker.node_class import probe_again
 
         asked.probe = probe_again(asked.probe, asked.identities)
-    write_json(asked.output, take_inventory(asked.device, asked.probe, environments))
+    write_record(asked.output, take_inventory(asked.device, asked.probe, environments))
     return 0
 
 
@@ -158,9 +179,9 @@ def run_unite(asked: argparse.Namespace) -> int:
 
     members = [tuple(member) for member in json.loads(asked.members)]
     if asked.inventories:
-        write_json(asked.output, unite_inventories(asked.device, members, asked.inventories))
+        write_record(asked.output, unite_inventories(asked.device, members, asked.inventories))
     else:
-        write_json(asked.output, unite_probes(members, asked.probes))
+        write_record(asked.output, unite_probes(members, asked.probes))
     return 0
 
 
@@ -195,11 +216,26 @@ def run_profile(asked: argparse.Namespace) -> int:
     from hwfit.worker.profile import profile
 
     job = Job.from_dict(json.load(sys.stdin))
-    with os.fdopen(asked.events, "w") as events:
+    with os.fdopen(asked.events, "w") as events, ends_where_nothing_can_be_written():
         profile(job, events)
     sys.stdout.flush()
     # Frameworks may hang or crash while they take themselves down; everything is on disk by now.
     os._exit(0)
+
+
+def run_replay(asked: argparse.Namespace) -> int:
+    with os.fdopen(asked.events, "w") as events, ends_where_nothing_can_be_written():
+        try:
+            recorded.replay(json.load(sys.stdin), events)
+        except RecordError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+def run_recall(asked: argparse.Namespace) -> int:
+    print(f"{recorded.DIRECTORY} is not set: nothing is recorded", file=sys.stderr)
+    return 1
 
 
 def run_train(asked: argparse.Namespace) -> int:
@@ -213,7 +249,7 @@ def run_train_session(asked: argparse.Namespace) -> int:
     from hwfit.worker.training.worker import train
 
     job = TrainingJob.from_dict(json.load(sys.stdin))
-    with os.fdopen(asked.events, "w") as events:
+    with os.fdopen(asked.events, "w") as events, ends_where_nothing_can_be_written():
         train(job, events)
     sys.stdout.flush()
     os._exit(0)
@@ -288,6 +324,16 @@ def run_peaks(asked: argparse.Namespace) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def ends_where_nothing_can_be_written() -> Iterator[None]:
+    """End this worker at once where a record cannot be written, with a status that tells its supervisor."""
+    try:
+        yield
+    except NotWritten as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(os.EX_IOERR)
+
+
 COMMANDS = {
     "probe": run_probe,
     "environment": run_environment,
@@ -300,6 +346,8 @@ COMMANDS = {
     "decode": run_decode,
     "supervise": run_supervise,
     "profile": run_profile,
+    "replay": run_replay,
+    "recall": run_recall,
     "train": run_train,
     "train-session": run_train_session,
     "member": run_member,

@@ -1,6 +1,6 @@
 """Making a model's checkpoint, a compressed one, or the file of a runtime, in a framework's environment.
 
-A failure becomes a card that says so, and with it rows: never the end of a sweep.
+A failure becomes a card that says so, and with it rows: never the end of a sweep, but where the disk is full.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from hwfit.records import SCHEMA_VERSION, read_json, write_json
-from hwfit.worker.errors import Incorrect, Unavailable, Unsupported
+from hwfit.records import SCHEMA_VERSION, read_json, write_record
+from hwfit.worker.errors import Incorrect, NotWritten, Unavailable, Unsupported, require_space
 
 INSIDE = "HWFIT_INSIDE_ENVIRONMENT"
 
@@ -32,6 +32,8 @@ def make_artifact(asked: argparse.Namespace) -> int:
     card.unlink(missing_ok=True)
     command = [environment["python"], "-m", "hwfit.worker", *sys.argv[1:]]
     done = subprocess.run(command, env=os.environ | inside)
+    if done.returncode == os.EX_IOERR:
+        return os.EX_IOERR
     if not card.exists():
         write_failure(asked.output, "crashed", f"{asked.command} ended with exit status {done.returncode}")
     return 0
@@ -78,8 +80,12 @@ def make_inside(asked: argparse.Namespace) -> int:
         write_failure(asked.output, "unavailable", str(error))
     except Incorrect as error:
         write_failure(asked.output, "incorrect", str(error))
+    except NotWritten as error:
+        print(error, file=sys.stderr)
+        return os.EX_IOERR
     except Exception as error:
         traceback.print_exc()
+        require_space(error)
         write_failure(asked.output, "crashed", f"{asked.command} failed: {type(error).__name__}: {error}")
     return 0
 
@@ -87,4 +93,4 @@ def make_inside(asked: argparse.Namespace) -> int:
 def write_failure(directory: Path, status: str, reason: str) -> None:
     """A card that says why there is no artifact."""
     card = {"schema_version": SCHEMA_VERSION, "status": status, "reason": reason}
-    write_json(directory / "card.json", card)
+    write_record(directory / "card.json", card)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_bytes, write_json
+from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_bytes, write_record
 from hwfit.worker.checkpoint import Checkpoint
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import module_of, parameters
@@ -33,7 +33,7 @@ def compress(
     started = time.perf_counter()
     card = read_json(source / "card.json")
     if card["status"] != "ok":
-        write_json(out / "card.json", card)
+        write_record(out / "card.json", card)
         return
     checkpoint = Checkpoint(load_file(source / WEIGHTS), card, source, data, out)
     shapes = {key: array.shape for key, array in checkpoint.arrays.items()}
@@ -42,7 +42,7 @@ def compress(
     path = out / WEIGHTS
     write_bytes(path, content)
     files = checkpoint.files or [WEIGHTS]
-    write_json(
+    write_record(
         out / "card.json",
         {
             "schema_version": SCHEMA_VERSION,

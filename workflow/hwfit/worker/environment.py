@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import platform
 import re
 import shutil
@@ -19,7 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hwfit.process import die_with_parent
 from hwfit.records import read_json, write_json
+from hwfit.worker.errors import require_space
 
 LIST_PACKAGES = (
     "import importlib.metadata as m, json, platform;"
@@ -64,6 +67,7 @@ def build(name: str, kind: str, requirements: Path, probes: list[Path], director
         )
         version, packages = installed(python)
     except (NotBuilt, subprocess.CalledProcessError, OSError) as error:
+        require_space(error)
         return found | {"status": "unavailable", "reason": f"environment {name}: {error}"}
     seconds = time.perf_counter() - started
     return found | {
@@ -140,8 +144,14 @@ def installed(python: Path) -> tuple[str, dict[str, str]]:
 
 def run(command: list[Any], explanation: str) -> None:
     """Run a command with its output in the job's log. Raises NotBuilt with its last word."""
+    parent = os.getpid()
     done = subprocess.run(
-        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # An installation that outlives its job would write into the environment that the next one makes.
+        preexec_fn=lambda: die_with_parent(parent),
     )
     print(done.stdout, file=sys.stderr)
     if done.returncode:

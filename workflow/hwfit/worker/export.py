@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_json
+from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_record
 from hwfit.worker import models, onnx_graphs, outputs
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
@@ -48,7 +48,7 @@ def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, 
     started = time.perf_counter()
     weights = read_json(checkpoint / "card.json")
     if weights["status"] != "ok":
-        write_json(out / "card.json", weights)
+        write_record(out / "card.json", weights)
         return
     card = read_json(source / "card.json")
     file = out / FILE
@@ -61,7 +61,7 @@ def export(name: str, model: Mapping[str, Any], source: Path, checkpoint: Path, 
     parameters, nonzero = onnx_graphs.parameter_counts(file)
     # Weights may lie beside the graph, under names of the user's.
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    write_json(
+    write_record(
         out / "card.json",
         {
             "schema_version": SCHEMA_VERSION,

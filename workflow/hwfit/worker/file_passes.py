@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hwfit.catalog import weights_file
-from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_json
+from hwfit.records import SCHEMA_VERSION, checksums, file_sha256, read_json, write_record
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.passes import module_of, parameters
 
@@ -72,7 +72,7 @@ def make_file(
     card, before = read_json(source / "card.json"), read_json(weights / "card.json")
     for told in (card, before):
         if told["status"] != "ok":
-            write_json(out / "card.json", told)
+            write_record(out / "card.json", told)
             return
     with np.load(source / "calibration.npz") as stored:
         calibration = {entry: stored[entry] for entry in stored.files}
@@ -85,7 +85,7 @@ def make_file(
         piece.weights = out / made_by(step, runtime, piece)
         steps.append({"pass": step["pass"], "seconds": time.perf_counter() - began} | piece.facts)
     files = sorted(path.name for path in out.iterdir() if path.is_file() and path.name != "card.json")
-    write_json(
+    write_record(
         out / "card.json",
         {key: before[key] for key in KEPT if key in before}
         | {

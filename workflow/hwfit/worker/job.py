@@ -6,6 +6,8 @@ every profile are made here, so that the supervisor can tell without a framework
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +23,19 @@ from hwfit.records import (
     file_sha256,
     fingerprint,
     profile_path,
+    protocol_parts,
     read_json,
     read_profile,
     require_inventory,
     weights_path,
 )
+from hwfit.worker import recorded
 from hwfit.worker.errors import Incorrect
 from hwfit.worker.node_class import CLOCK_TOLERANCE_S, clock_ahead_s, comparable
 from hwfit.worker.passes import threads
 
-# Raised when what a figure means changes: every combination is then measured again.
-PROTOCOL_VERSION = 5
+# The environment variable with the commands of external meters, as JSON by device.
+POWER_COMMANDS = "HWFIT_POWER_COMMANDS"
 # The fingerprint of a job that asks for no energy: to it, a profile that has some is as good.
 NO_ENERGY = "none"
 # What a runtime loads may be several files, if its name ends so.
@@ -195,6 +199,7 @@ class Job:
             way = "ahead of" if ahead_s > 0 else "behind"
             said = f"the node's clock is {abs(ahead_s):.0f} s {way} the storage's"
             more["flags"] = [*more.get("flags", []), Flag("clock_differs", said, ahead_s)]
+        more["flags"] = [*more.get("flags", []), *recorded.flags()]
         if status == "oom" and predicted is not None:
             reason += f" ({short or f'predicted to take {predicted:,.0f} MB of memory'})"
         return Profile(
@@ -229,7 +234,7 @@ class Job:
             subject = (*subject, constants)
         # How long to wait for a worker, and how often to try again, change no figure.
         settings = {k: v for k, v in self.measurement.items() if k not in ("timeout_seconds", "repeats")}
-        how = (PROTOCOL_VERSION, settings, self.cell.scenario, self.searched_limits)
+        how = protocol_parts(settings, self.cell.scenario, self.searched_limits)
         return {
             "subject": fingerprint(*subject),
             "protocol": fingerprint(*how),
@@ -257,6 +262,7 @@ class Job:
             "environment": environments[0],
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
+            **recorded.context(),
         } | (
             {
                 "members": [
@@ -278,9 +284,25 @@ class Job:
             return None
         wanted = self.fingerprints(batch_size)
         found = profile.fingerprints
+        if not self.has_samples(profile):
+            return None
         if wanted.get("energy") == NO_ENERGY:
             found = found | {"energy": NO_ENERGY}
         return profile if found == wanted else None
+
+    def has_samples(self, profile: Profile) -> bool:
+        """Whether the samples beside a profile are still those that were written with it."""
+        digest = profile.details.get("samples_sha256")
+        samples = self.path(profile.batch_size).with_suffix(".npz")
+        return digest is None or (samples.exists() and file_sha256(samples) == digest)
+
+
+def with_power_command(energy: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """How energy is metered, with the command of an external meter, for which a job has a digest alone: it
+    comes by the environment, since what is on a command line everybody sees, and Snakemake keeps it.
+    """
+    command = json.loads(os.environ.get(POWER_COMMANDS, "{}")).get(device)
+    return dict(energy) | ({"command": command} if command and energy.get("command") else {})
 
 
 def known_activations(card: Mapping[str, Any]) -> dict[str, Any]:

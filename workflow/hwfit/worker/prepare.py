@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwfit.catalog import SAMPLES
-from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_json
+from hwfit.records import SCHEMA_VERSION, file_sha256, write_bytes, write_record
 from hwfit.worker import outputs, user_data, zoo
 from hwfit.worker.errors import Unavailable, Unsupported
 
@@ -51,7 +51,7 @@ def prepare(
     where = model.get("data") or (str(data) if data else "signature")
     dataset = user_data.read(data) if data else {}
     if "unavailable" in dataset:
-        write_json(
+        write_record(
             out / "card.json",
             {
                 "schema_version": SCHEMA_VERSION,
@@ -136,7 +136,7 @@ def prepare(
             inputs, calibration, dataset, definition, source, name, where, original
         )
         write_arrays(out / "calibration.npz", held_out)
-    write_json(out / "card.json", card)
+    write_record(out / "card.json", card)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -22,11 +22,19 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from hwfit.records import DISTURBANCE_FLAGS, Flag, Profile, without_non_finite, write_bytes, write_json
+from hwfit.records import (
+    DISTURBANCE_FLAGS,
+    Flag,
+    Profile,
+    bytes_sha256,
+    without_non_finite,
+    write_bytes,
+    write_record,
+)
 from hwfit.worker import host, outputs, runtimes, sampling, scenarios
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.energy import EnergyPass
-from hwfit.worker.errors import Incorrect, Unsupported
+from hwfit.worker.errors import Incorrect, Unsupported, require_space, writing
 from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.generation.evaluation import LanguageEvaluation
 from hwfit.worker.generation.text import TextSet
@@ -183,7 +191,7 @@ class Bench:
             said = "calibrated on samples that it is judged by: name others in models.yaml, `calibration`"
             flags.append(Flag("calibrated_on_evaluation", said))
         samples_path = job.path(batch_size).with_suffix(".npz")
-        write_samples(samples_path, [a.series.durations for a in attempts], series.arrays)
+        digest = write_samples(samples_path, [a.series.durations for a in attempts], series.arrays)
         activation_bytes = (self.card | weights).get("activation_bytes_per_sample")
         metrics = (figures | energy.figures) | {
             "throughput_samples_per_s": series.throughput,
@@ -217,6 +225,7 @@ class Bench:
                 "pass_facts": session.pass_facts,
                 "artifact_steps": weights.get("steps", []),
                 "samples_file": samples_path.name,
+                "samples_sha256": digest,
                 "memory_measure": memory.measure,
                 "conditions": attempt.conditions.figures(),
                 "attempts": [a.summary() for a in attempts],
@@ -385,7 +394,8 @@ class Evaluation:
 
 
 def classify(error: Exception) -> tuple[str, str]:
-    """The status and the reason that an exception becomes."""
+    """The status and the reason that an exception becomes. Raises NotWritten where the disk is full."""
+    require_space(error)
     text = str(error).strip() or type(error).__name__
     first = text.splitlines()[0]
     if isinstance(error, Unsupported):
@@ -399,7 +409,8 @@ def classify(error: Exception) -> tuple[str, str]:
 
 def write(job: Job, row: Profile, events: TextIO) -> None:
     """Write a profile, then say that it is there."""
-    write_json(job.path(row.batch_size), row.to_dict())
+    with writing(job.path(row.batch_size)):
+        write_record(job.path(row.batch_size), row.to_dict())
     say(events, "row", row.batch_size, status=row.status)
 
 
@@ -408,14 +419,16 @@ def say(events: TextIO, event: str, batch_size: int, **more: Any) -> None:
     events.flush()
 
 
-def write_samples(path: Path, attempts: list[np.ndarray], more: Mapping[str, np.ndarray]) -> None:
+def write_samples(path: Path, attempts: list[np.ndarray], more: Mapping[str, np.ndarray]) -> str:
     """Every timed call of every attempt, in order, in seconds; `durations_s` is the attempt that counts, and
-    of that one is what a scenario keeps beside.
+    of that one is what a scenario keeps beside. Returns the file's SHA-256.
     """
     content = io.BytesIO()
     discarded = {f"discarded_{number}_s": durations for number, durations in enumerate(attempts[:-1])}
     np.savez_compressed(content, allow_pickle=False, durations_s=attempts[-1], **discarded, **more)
-    write_bytes(path, content.getvalue())
+    with writing(path):
+        write_bytes(path, content.getvalue())
+    return bytes_sha256(content.getvalue())
 
 
 def file_size_mb(paths: Iterable[Path]) -> float | None:

@@ -7,7 +7,6 @@ kills a worker becomes a row; the batch sizes that are left go on in a new worke
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import datetime
 import enum
 import json
@@ -23,8 +22,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hwfit.records import RecordError, read_json, write_json
-from hwfit.worker.job import Job, read_card
+from hwfit.process import die_with_parent, snakemake_is_gone
+from hwfit.records import RecordError, read_json, write_record
+from hwfit.worker import recorded
+from hwfit.worker.errors import NotWritten, require_space, writing
+from hwfit.worker.job import Job, read_card, with_power_command
 from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.node_class import met_hardware, with_inventory
 
@@ -39,7 +41,8 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-PR_SET_PDEATHSIG = 1
+# Signals that come from a person, a scheduler or the kernel.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # How a composite's worker says which member it waits for, and that the wait is over.
 WAITS = ("waiting for member ", "answered: member ")
 
@@ -56,12 +59,30 @@ class Attempts:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.length_before = 0
 
     def append(self, event: str, batch_size: int, **more: Any) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         line = {"at": now(), "event": event, "batch_size": batch_size, "pid": os.getpid()} | more
-        with self.path.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.write(json.dumps(line).encode())
+
+    def write(self, line: bytes) -> None:
+        """Add a line, on one of its own even where the one before was cut short."""
+        with self.path.open("ab+") as stream:
+            self.length_before = stream.seek(0, os.SEEK_END)
+            is_cut_short = (
+                self.length_before and os.pread(stream.fileno(), 1, self.length_before - 1) != b"\n"
+            )
+            stream.write((b"\n" if is_cut_short else b"") + line + b"\n")
+
+    def release(self, batch_size: int, subject: str) -> None:
+        """Take back that a batch size began: what ended it has nothing to do with it."""
+        try:
+            self.append("released", batch_size, subject=subject)
+        except NotWritten:
+            # On a full disk there is always room for less.
+            os.truncate(self.path, self.length_before)
 
     def interrupted(self, batch_size: int, subject: str) -> int:
         """How often this batch size began and has neither a row nor a worker that is accounted for."""
@@ -71,10 +92,11 @@ class Attempts:
             return 0
         count = 0
         for text in lines:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, AttributeError, KeyError):
                 line = json.loads(text)
                 if line.get("batch_size") == batch_size and line.get("subject") == subject:
-                    count = count + 1 if line["event"] == "begin" else 0
+                    after = {"begin": count + 1, "released": max(count - 1, 0)}
+                    count = after.get(line["event"], 0)
         return count
 
 
@@ -102,6 +124,8 @@ def supervise(job: Job, attempts: Attempts) -> None:
             print(f"{job.cell}, batch {batch_size}: {short}", flush=True)
     probe = read_json(job.probe_file)
     with device_lock(*locks_of(probe)) as waited_s:
+        # Who held it may have measured just this: a job that outlived its Snakemake.
+        left = [size for size in left if not is_done(job, size)]
         while left:
             left = run_worker(job, left, attempts, probe["environment"], waited_s)
 
@@ -166,14 +190,30 @@ def run_worker(
             else:
                 at_work = None
                 attempts.append("row", batch_size, subject=subject, status=event["status"])
+        worker.require_written()
+    except (SystemExit, NotWritten) as end:
+        # Neither the end of the whole workflow nor a full disk says anything of what was at work.
+        is_blameless = isinstance(end, NotWritten) or end.code == 128 + signal.SIGINT or snakemake_is_gone()
+        if at_work is not None and is_blameless:
+            attempts.release(at_work, job.fingerprints(at_work)["subject"])
+        raise
     finally:
         worker.kill()
     left = [size for size in batch_sizes if not is_done(job, size)]
-    if not left:
-        return []
+    if at_work not in left and len(left) < len(batch_sizes):
+        # Between two batch sizes, or with the last one's record just written: another one goes on.
+        return left
     status, reason = explain(worker, ending, limit_s, kills_before)
     # A worker that ended before its first batch size would do so again: all of them have their row.
     concerned = [at_work] if at_work is not None else left
+    if status == "crashed" and worker.was_killed_from_outside():
+        for batch_size in concerned if at_work is None else ():
+            attempts.append("begin", batch_size, subject=job.fingerprints(batch_size)["subject"])
+        times = max(attempts.interrupted(size, job.fingerprints(size)["subject"]) for size in concerned)
+        if times < MAX_INTERRUPTED_ATTEMPTS:
+            print(f"{job.cell}, batch {concerned[0]}: {reason}; again", flush=True)
+            return left
+        reason = f"{reason}, {times} times"
     for batch_size in concerned:
         write_row(
             job, batch_size, status, reason, details={"stderr": worker.last_words(), "waited_s": waited_s}
@@ -193,7 +233,8 @@ def is_done(job: Job, batch_size: int) -> bool:
 def write_row(job: Job, batch_size: int, status: str, reason: str, **more: Any) -> None:
     """Write a profile without figures."""
     profile = job.profile(batch_size, status, reason, started_at=now(), context=job.context(), **more)
-    write_json(job.path(batch_size), profile.to_dict())
+    with writing(job.path(batch_size)):
+        write_record(job.path(batch_size), profile.to_dict())
 
 
 def explain(worker: Worker, ending: Ending, limit_s: float, kills_before: int | None) -> tuple[str, str]:
@@ -241,7 +282,10 @@ class Worker:
     COMMAND = "profile"
 
     def __init__(self, job: Any, batch_sizes: list[int], device_environment: dict[str, str]) -> None:
-        python = read_json(job.environment_file)["python"]
+        python, command, cores = read_json(job.environment_file)["python"], self.COMMAND, job.cores
+        if recorded.directory():
+            # Neither the framework nor the device need be here.
+            python, command, cores = sys.executable, "replay", ()
         reader, writer = os.pipe()
         environment = environment_without_thread_counts()
         environment |= device_environment | {
@@ -256,14 +300,14 @@ class Worker:
         limit_bytes = int(job.memory_limit_mb * 1e6) if job.memory_limit_mb else None
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [python, "-m", "hwfit.worker", self.COMMAND, "--events", str(writer)],
+                [python, "-m", "hwfit.worker", command, "--events", str(writer)],
                 stdin=subprocess.PIPE,
                 stdout=stderr,
                 stderr=stderr,
                 pass_fds=(writer,),
                 env=environment,
                 start_new_session=True,
-                preexec_fn=lambda: prepare_child(parent, limit_bytes, job.cores),
+                preexec_fn=lambda: prepare_child(parent, limit_bytes, cores),
             )
         os.close(writer)
         assert self.process.stdin is not None
@@ -298,6 +342,19 @@ class Worker:
         line, _, self.said = self.said.partition(b"\n")
         return json.loads(line)
 
+    def require_written(self) -> None:
+        """Raises NotWritten where the worker has ended since it could not write."""
+        code = self.process.poll()
+        if code:
+            for line in self.last_words():
+                require_space(line)
+        if code == os.EX_IOERR:
+            raise NotWritten((self.last_words() or ["a record could not be written"])[-1])
+
+    def was_killed_from_outside(self) -> bool:
+        """Whether it died of a signal that a process gets from others: what it did is no likely reason."""
+        return -(self.process.returncode or 0) in FROM_OUTSIDE
+
     def kill(self) -> None:
         """End the worker and whatever it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -322,9 +379,7 @@ def prepare_child(parent: int, limit_bytes: int | None, cores: Sequence[int] = (
     """In the child, before it runs: die with the parent, go first when memory is short, keep a limit, and
     stay on some cores.
     """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with_parent(parent)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     if cores:
@@ -350,7 +405,10 @@ def now() -> str:
 
 
 def main(job_text: str, attempts_path: Path) -> int:
-    """Supervise one job; 0 when every batch size has its row."""
+    """Supervise one job; 0 when every batch size has its row.
+
+    What cannot be written for want of space is no row: the job fails, and another run makes it.
+    """
     # Ended politely, the `finally` clauses run and the worker goes too. SIGINT as well, since a shell
     # that starts something in the background has it ignored, and Python then leaves it so.
     for polite in (signal.SIGTERM, signal.SIGINT):
@@ -359,8 +417,13 @@ def main(job_text: str, attempts_path: Path) -> int:
     # Not in the job itself where what is measured does not depend on them: a new limit is no new job.
     limits = json.loads(os.environ.get("HWFIT_LIMITS_MS", "{}"))
     asked = json.loads(job_text)
-    job = Job.from_dict({"limits_ms": limits.get(asked["cell"]["model"], {})} | asked)
-    supervise(job, Attempts(attempts_path))
+    energy = with_power_command(asked.get("energy") or {}, asked["cell"]["device"])
+    job = Job.from_dict({"limits_ms": limits.get(asked["cell"]["model"], {})} | asked | {"energy": energy})
+    try:
+        supervise(job, Attempts(attempts_path))
+    except NotWritten as error:
+        print(error, file=sys.stderr)
+        return os.EX_IOERR
     for batch_size in job.batch_sizes:
         try:
             data = read_json(job.path(batch_size))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -106,9 +107,15 @@ def watts_in(line: str) -> float:
         raise SensorFault("energy_command_failed", f"{said} a unit") from None
 
 
+def without_credentials(text: str) -> str:
+    """What a command said, less what it may have said of a password."""
+    text = re.sub(r"://[^/\s@]*@", "://***@", text)
+    return re.sub(r"(?i)\b(pass\w*|pwd|token|secret|api.?key)(\s*[=:]\s*|\s+)\S+", r"\1\2***", text)
+
+
 def judge_end(code: int, printed: int, complaints: str) -> None:
     """Raises SensorFault where a command that ended while it was needed did not just print its one line."""
-    last = (complaints.strip().splitlines() or ["nothing"])[-1]
+    last = without_credentials((complaints.strip().splitlines() or ["nothing"])[-1])
     if code:
         said = f"the command ended with {code} and said: {last}"
     elif printed == 0:

@@ -136,7 +136,9 @@ class Session(ABC):
         return None
 
     def precisions(self) -> dict[str, int]:
-        """How many operators compute in each number format, after the first call; empty where not told."""
+        """How many operators compute in each number format, those that multiply where the runtime tells them
+        apart, after the first call; empty where not told.
+        """
         return {}
 
     def forget_compiled(self) -> None:  # noqa: B027

@@ -20,7 +20,8 @@ from hwfit.worker.passes import act_on
 from hwfit.worker.runtimes import Batch, Request, Session
 
 DEVICES = {"cpu": "CPU", "xpu": "GPU", "intel-npu": "NPU"}
-# Layers of a compiled model that compute nothing.
+# Layers of a compiled model that multiply, whose format is that of the model, and those that compute nothing.
+PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
 MOVES = ("Const", "Input", "Output", "Reorder", "Reshape", "Transpose", "ShapeOf", "Broadcast", "Convert")
 
 
@@ -124,7 +125,8 @@ class OpenVinoSession(Session):
         (request, *_) = self.requests.values()
         told = (node.get_rt_info() for node in request.get_compiled_model().get_runtime_model().get_ops())
         ran = [(info["layerType"].astype(str), info["runtimePrecision"].astype(str)) for info in told]
-        return dict(sorted(Counter(format for layer, format in ran if layer not in MOVES).items()))
+        products = [format for layer, format in ran if layer in PRODUCTS]
+        return dict(sorted(Counter(products or (f for layer, f in ran if layer not in MOVES)).items()))
 
     def threads(self) -> dict[str, int]:
         if not self.requests:
@@ -216,7 +218,7 @@ def matmul_kernel(
     model = request.get_compiled_model().get_runtime_model()
     told = [op.get_rt_info() for op in model.get_ops()]
     layers = [(info["layerType"].astype(str), info["runtimePrecision"].astype(str)) for info in told]
-    computed = {precision for layer, precision in layers if layer in ("FullyConnected", "MatMul")}
+    computed = {precision for layer, precision in layers if layer in PRODUCTS}
     if not computed or not computed <= set(COMPUTES[number_format]):
         raise Unsupported(
             f"computes in {' and '.join(sorted(computed)) or 'an unknown format'} when asked for it"

@@ -16,6 +16,7 @@ from hwfit.training.records import (
     read_training_record,
     record_path,
 )
+from hwfit.worker import recorded
 from hwfit.worker.node_class import comparable
 
 # Raised when what a figure means changes: every run is then trained again.
@@ -101,7 +102,12 @@ class TrainingJob:
             self.max_epochs,
             status,
             reason,
-            **{"target_accuracy": self.target_accuracy, "fingerprints": self.fingerprints()} | more,
+            **{
+                "target_accuracy": self.target_accuracy,
+                "fingerprints": self.fingerprints(),
+                "flags": recorded.flags(),
+            }
+            | more,
         )
 
     def subject(self) -> tuple[Any, ...]:
@@ -141,6 +147,7 @@ class TrainingJob:
             },
             "threads": self.threads,
             "memory_limit_mb": self.memory_limit_mb,
+            **recorded.context(),
         }
 
     def comparable_context(self) -> dict[str, Any]:

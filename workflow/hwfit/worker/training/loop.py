@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from hwfit.worker import host
+from hwfit.worker.errors import NotWritten
 from hwfit.worker.supervisor import now
 from hwfit.worker.training import checkpoint
 from hwfit.worker.training.job import TrainingJob
@@ -42,7 +43,7 @@ class Diverged(Exception):
         self.step = step
 
 
-class WriteError(Exception):
+class WriteError(NotWritten):
     """A log or a checkpoint could not be written: the message says which, why, and what is kept."""
 
 

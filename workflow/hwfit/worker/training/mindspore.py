@@ -59,7 +59,11 @@ class MindSporeTrainer(Trainer):
         self.evaluations = {name: judge_of(self.cell, *pair) for name, pair in self.data.items()}
 
     def plan(self, rows: np.ndarray, rates: np.ndarray) -> Sequence[Any]:
-        return [(ms.Tensor(r), ms.Tensor(rate, ms.float32)) for r, rate in zip(rows, rates, strict=True)]
+        count = self.setup.run.accumulation
+        return [
+            (ms.Tensor(rate, ms.float32), *(ms.Tensor(part) for part in np.split(drawn, count)))
+            for drawn, rate in zip(rows, rates, strict=True)
+        ]
 
     def step(self, planned: Any) -> Any:
         return self.graph(*planned)
@@ -161,10 +165,13 @@ def placed(name: str, pair: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
 
 
 def step_of(trainer: MindSporeTrainer) -> Any:
-    """The graph of a step: (rows, learning rate) to the loss."""
+    """The graph of a step: a learning rate and the rows of each micro-batch to the loss.
+
+    Rows come apart: a slice within the graph has no fixed shape, and convolutions are then many times slower.
+    """
     cell, optimizer, setup = trainer.cell, trainer.optimizer, trainer.setup
     inputs, labels = trainer.data["train"]
-    given, count, size = setup.hyperparameters, setup.run.accumulation, setup.micro_batch_size
+    given, count = setup.hyperparameters, setup.run.accumulation
     is_decoupled = setup.run.optimizer == "adamw"
     decay = 0.0 if is_decoupled else given["weight_decay"]
     decays = [parameter.ndim >= LEAST_AXES_THAT_DECAY for parameter in trainer.trained]
@@ -181,14 +188,14 @@ def step_of(trainer: MindSporeTrainer) -> Any:
     weights = trainer.trained
 
     @ms.jit
-    def step(rows: Any, rate: Any) -> Any:
+    def step(rate: Any, *parts: Any) -> Any:
         for kept in rates:
             ops.assign(kept, rate)
         if is_adam:
             ops.assign(optimizer.eps, epsilon * ops.sqrt(1 - optimizer.beta2_power * beta2))
-        total, gradients = gradients_of(rows[:size])
-        for number in range(1, count):
-            more, found = gradients_of(rows[number * size : (number + 1) * size])
+        total, gradients = gradients_of(parts[0])
+        for part in parts[1:]:
+            more, found = gradients_of(part)
             total = total + more
             gradients = summed(gradients, found)
         if decay:

@@ -15,8 +15,6 @@ from hwfit.series import autocorrelation_time
 LEAST_INTERVALS = 5
 # When there are more, neighbours are joined: longer ones are as good for the mean and better for its error.
 MOST_INTERVALS = 512
-# Of the normal distribution, two-sided 95%.
-QUANTILE = 1.96
 
 
 @dataclass
@@ -107,9 +105,12 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def student_quantile(freedom: float) -> float:
-    """Student's two-sided 95% quantile, within 1% from 3 degrees of freedom on."""
-    z = QUANTILE
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+    """Student's two-sided 95% quantile, from one degree of freedom on.
+
+    With t = sqrt(freedom) tan(angle), the angle's density is in proportion to cos(angle) ** (freedom - 1).
+    """
+    # Beyond, it is the normal one's but for 0.03%, and the grid too coarse for what is left of the angles.
+    freedom = min(freedom, 5000.0)
+    angles = np.linspace(0.0, np.pi / 2, 10_001)
+    below = np.cumsum(np.cos((angles[1:] + angles[:-1]) / 2) ** (freedom - 1))
+    return math.sqrt(freedom) * math.tan(np.interp(0.95, below / below[-1], angles[1:]))

@@ -1,22 +1,33 @@
 """The supervisor of a training worker, as the one of measuring workers: standard library only, and asleep.
 
-It holds the device, starts one worker, and writes the record where the worker could not. A run that is
-ended from outside leaves no record: started again, it goes on from its checkpoint.
+It holds the device, starts a worker, another where one was killed from outside, and writes the record where
+none could. A run whose supervisor is ended leaves no record: started again, it goes on from its checkpoint.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from hwfit.records import RecordError, read_json, write_json
+from hwfit.records import RecordError, read_json, write_record
 from hwfit.training.records import read_training_record, what_is_unsupported
+from hwfit.worker.errors import NotWritten, writing
+from hwfit.worker.job import with_power_command
 from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.node_class import met_hardware
-from hwfit.worker.supervisor import Ending, Worker, explain, kernel_oom_kills, now, python_is_missing
+from hwfit.worker.supervisor import (
+    MAX_INTERRUPTED_ATTEMPTS,
+    Ending,
+    Worker,
+    explain,
+    kernel_oom_kills,
+    now,
+    python_is_missing,
+)
 from hwfit.worker.training.job import TrainingJob
 
 
@@ -36,14 +47,17 @@ def supervise(job: TrainingJob) -> None:
     if job.still_true():
         return
     # Of another job: should this one be ended from outside, it must not be taken for its record.
-    job.path().unlink(missing_ok=True)
+    with writing(job.path()):
+        job.path().unlink(missing_ok=True)
     obstacle = what_stands_in_the_way(job)
     if obstacle:
-        write_record(job, *obstacle)
+        write_outcome(job, *obstacle)
         return
     probe = read_json(job.probe_file)
     with device_lock(*locks_of(probe)) as waited_s:
-        run_worker(job, probe["environment"], waited_s)
+        # Who held it may have trained just this: a job that outlived its Snakemake.
+        if not job.still_true():
+            run_worker(job, probe["environment"], waited_s)
 
 
 def what_stands_in_the_way(job: TrainingJob) -> tuple[str, str] | None:
@@ -62,8 +76,27 @@ def what_stands_in_the_way(job: TrainingJob) -> tuple[str, str] | None:
 
 
 def run_worker(job: TrainingJob, device_environment: dict[str, str], waited_s: float) -> None:
-    """Run one worker to its end; write the record if it did not."""
+    """Run a worker to its end, another where one was killed from outside; write the record if none did."""
     kills_before = kernel_oom_kills()
+    for times in range(1, MAX_INTERRUPTED_ATTEMPTS + 1):
+        worker, ending = run_one(job, device_environment)
+        if job.still_true():
+            return
+        if ending is Ending.LATE:
+            limit_s = job.timeout_seconds
+            status, reason = "timeout", f"the worker said nothing for {limit_s:g} s (timeout_seconds)"
+            break
+        status, reason = explain(worker, ending, job.timeout_seconds, kills_before)
+        if status != "crashed" or not worker.was_killed_from_outside():
+            break
+        # Another one goes on from the checkpoint.
+        reason = f"{reason}, {times} times"
+        print(f"{job.run}: {reason}", flush=True)
+    write_outcome(job, status, reason, details={"stderr": worker.last_words(), "waited_s": waited_s})
+
+
+def run_one(job: TrainingJob, device_environment: dict[str, str]) -> tuple[TrainingWorker, Ending]:
+    """Run one worker; returns it with how it ended."""
     worker = TrainingWorker(job, [0], device_environment)
     ending: Ending | None = None
     try:
@@ -71,21 +104,17 @@ def run_worker(job: TrainingJob, device_environment: dict[str, str], waited_s: f
             event = worker.wait(job.timeout_seconds)
             if isinstance(event, Ending):
                 ending = event
+        worker.require_written()
     finally:
         worker.kill()
-    if job.still_true():
-        return
-    if ending is Ending.LATE:
-        status, reason = "timeout", f"the worker said nothing for {job.timeout_seconds:g} s (timeout_seconds)"
-    else:
-        status, reason = explain(worker, ending, job.timeout_seconds, kills_before)
-    write_record(job, status, reason, details={"stderr": worker.last_words(), "waited_s": waited_s})
+    return worker, ending
 
 
-def write_record(job: TrainingJob, status: str, reason: str, **more: Any) -> None:
+def write_outcome(job: TrainingJob, status: str, reason: str, **more: Any) -> None:
     """Write a record without figures."""
     record = job.record(status, reason, started_at=now(), context=job.context(), **more)
-    write_json(job.path(), record.to_dict())
+    with writing(job.path()):
+        write_record(job.path(), record.to_dict())
 
 
 def main(job_text: str) -> int:
@@ -93,14 +122,15 @@ def main(job_text: str) -> int:
     # Ended politely, the `finally` clauses run and the worker goes too; see hwfit.worker.supervisor.
     for polite in (signal.SIGTERM, signal.SIGINT):
         signal.signal(polite, lambda number, _: sys.exit(128 + number))
-    job = TrainingJob.from_dict(json.loads(job_text))
+    asked = json.loads(job_text)
+    energy = with_power_command(asked.get("energy") or {}, asked["run"]["device"])
+    job = TrainingJob.from_dict(asked | {"energy": energy})
     try:
         supervise(job)
         record = read_training_record(job.path())
-    except OSError as error:
-        # A record that cannot be written cannot say so either.
-        print(f"{job.path()} could not be written: {error.strerror or error}", file=sys.stderr)
-        return 1
+    except NotWritten as error:
+        print(error, file=sys.stderr)
+        return os.EX_IOERR
     except RecordError as error:
         print(error, file=sys.stderr)
         return 1

@@ -18,16 +18,16 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from hwfit.records import Flag, RecordError, without_non_finite, write_json
+from hwfit.records import Flag, RecordError, without_non_finite, write_record
 from hwfit.training.records import METRICS, TrainingRecord, read_training_record, record_path
 from hwfit.worker import host
 from hwfit.worker.conditions import Conditions, cpu_kernel
-from hwfit.worker.errors import Unavailable, Unsupported
+from hwfit.worker.errors import Unavailable, Unsupported, writing
 from hwfit.worker.profile import classify
 from hwfit.worker.supervisor import now
 from hwfit.worker.training import data
 from hwfit.worker.training.job import TrainingJob
-from hwfit.worker.training.loop import Diverged, Loop, WriteError
+from hwfit.worker.training.loop import Diverged, Loop
 from hwfit.worker.training.metering import Metering
 from hwfit.worker.training.progress import speed
 from hwfit.worker.training.trainer import Setup, open_trainer
@@ -48,7 +48,8 @@ def train(job: TrainingJob, events: TextIO) -> None:
         details = {"traceback": traceback.format_exc().splitlines()[-20:]}
         record = job.record(status, reason, context=job.context(), details=details)
     record.started_at = started_at
-    write_json(job.path(), record.to_dict())
+    with writing(job.path()):
+        write_record(job.path(), record.to_dict())
     say("row")
 
 
@@ -56,8 +57,6 @@ def status_of(error: Exception) -> tuple[str, str]:
     """The status and the reason that an exception becomes."""
     if isinstance(error, Unavailable):
         return "unavailable", str(error)
-    if isinstance(error, WriteError):
-        return "crashed", str(error)
     return classify(error)
 
 
@@ -106,7 +105,7 @@ class Session:
             )
 
     def record(self) -> TrainingRecord:
-        """Train to the end of the rung. Raises WriteError, and what the framework raises."""
+        """Train to the end of the rung. Raises NotWritten, and what the framework raises."""
         loop, status, reason, diverged_at = self.loop, "ok", "", None
         context = self.context()
         conditions = Conditions(
