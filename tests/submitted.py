@@ -33,8 +33,6 @@ STUDY = {
         "most_confirm_rounds": 1,
     },
 }
-# A measurement that is still at it when a test interferes.
-SLOW = {"min_seconds": 4, "max_seconds": 4, "relative_ci": 0.0001, "energy_seconds": 0}
 NODE = {"accelerator": "cpu", "runtimes": {"torch": "torch-cpu"}}
 WHOLE = {"partition": "main", "mem_mb": 3000}
 # Jobs of tests are of seconds; the profile is for hours.
@@ -54,8 +52,11 @@ IN_SMALL = {
 class SubmittedProject(Project):
     """A project in its directory, and the cluster that runs its jobs."""
 
-    def __init__(self, directory: Path, cluster: Cluster, known: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, cluster: Cluster, known: Path | None = None, recording: Path | None = None
+    ) -> None:
         self.cluster = cluster
+        self.replaying = {"HWFIT_RECORDED": str(recording)} if recording else {}
         super().__init__(directory)
         if known:
             shutil.copytree(known, directory / "results")
@@ -86,7 +87,7 @@ class SubmittedProject(Project):
             return subprocess.Popen(
                 command,
                 cwd=self.directory,
-                env=self.cluster.environment | {"HWFIT_ENVIRONMENTS": built},
+                env=self.cluster.environment | {"HWFIT_ENVIRONMENTS": built} | self.replaying,
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

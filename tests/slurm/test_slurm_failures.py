@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from cluster import Cluster, wait_until
-from submitted import SLOW, SubmittedProject
+from submitted import SubmittedProject
 
 HERE = {"partition": "main", "exclusive": False, "cpus": 2, "mem_mb": 1500}
 TWO = ["baseline", "prune50"]
@@ -38,7 +38,7 @@ def cancelled_elsewhere(project: SubmittedProject) -> Run:
 
 
 def cancel(project: SubmittedProject, profile: str) -> Run:
-    project.ask_for(batch_sizes=[16], slurm=HERE, measurement=SLOW)
+    project.ask_for(batch_sizes=[16], slurm=HERE)
     process = project.start(str(project.target(16)), profile=profile)
     job = project.wait_for_begin(1, process)
     project.cluster.ask("scancel", job)
@@ -46,7 +46,7 @@ def cancel(project: SubmittedProject, profile: str) -> Run:
 
 
 def killed_each_time(project: SubmittedProject) -> Run:
-    project.ask_for(batch_sizes=[16], slurm=HERE, measurement=SLOW)
+    project.ask_for(batch_sizes=[16], slurm=HERE)
     process = project.start(str(project.target(16)))
     project.cluster.ask("scancel", project.wait_for_begin(1, process))
     project.wait_for_begin(2, process)
@@ -65,7 +65,7 @@ def put_back(cluster: Cluster, job: str) -> None:
 
 
 def over_its_time(project: SubmittedProject) -> Run:
-    project.ask_for(batch_sizes=[16], slurm=HERE | {"runtime_minutes": 1}, measurement=SLOW)
+    project.ask_for(batch_sizes=[16], slurm=HERE | {"runtime_minutes": 1})
     process = project.start(str(project.target(16)))
     job = project.wait_for_begin(1, process)
     # It stands still: its worker may end, it notices nothing.
@@ -96,7 +96,7 @@ def grouped(project: SubmittedProject) -> Run:
 
 
 def interrupted(project: SubmittedProject) -> Run:
-    project.ask_for(batch_sizes=[16], slurm=HERE, measurement=SLOW, optimizations=TWO)
+    project.ask_for(batch_sizes=[16], slurm=HERE, optimizations=TWO)
     process = project.start("--until", "profile_node_torch")
     project.wait_for(lambda: len(project.submissions()) == 2, process, "not two jobs are there")
     process.send_signal(signal.SIGINT)
