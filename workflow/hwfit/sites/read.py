@@ -30,10 +30,9 @@ MANIFEST, PLAN, CARD = "export.json", "plan.json", "card.json"
 EXPORT_VERSION = 1
 # Folders of weights, of which a site that merges needs the cards alone.
 WEIGHTS = ("models", "artifacts", "onnx", "files")
-# What an export has, below results/.
-FOLDERS = ("profiles", "attempts", "confirmations", "devices", "training", "halving", *WEIGHTS)
+# Leads nowhere but below the directory that it is joined to.
 _PART = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]{1,255}"
-SAFE_NAME = re.compile(rf"(?:[a-z]+\.(?:json|csv)|(?:{'|'.join(FOLDERS)})(?:/{_PART})+)")
+SAFE_NAME = re.compile(rf"{_PART}(?:/{_PART})*")
 # Of a manifest, a plan or a record: no real one comes near, and a larger one would fill the memory.
 MOST_BYTES = 2**28
 CHUNK_BYTES = 2**20
