@@ -232,6 +232,7 @@ def test_records_that_would_fill_the_memory_are_refused(export):
         ({"runtime": "a/b"}, "what it does not define"),
         ({"batch_size": "1/../x"}, "batch size"),
         ({"status": "fine"}, "status 'fine'"),
+        ({"status": "ok"}, "status 'ok'"),
     ],
 )
 def test_a_plan_that_names_what_it_does_not_define_is_refused(tmp_path, change, said):
