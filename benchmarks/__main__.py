@@ -399,17 +399,17 @@ def halving(project: Project) -> dict[str, Any]:
     return halving_replay.compare(halving_replay.read_curves(project.plan.study.devices, directory))
 
 
-def scale(project: Project) -> dict[str, Any]:
-    """(l) Time and memory of planning and deciding recorded sweeps of up to 10,000 combinations."""
-    return recorded_sweeps.measure(project.directory)
-
-
 def guided(project: Project) -> dict[str, Any]:
     """(k) Guided against exhaustive search, on simulated sweeps and on those of reports/examples."""
     return {
         "simulated": guided_search.compare(sweeps.simulated(seed) for seed in range(120)),
         "recorded": guided_search.compare(sweeps.recorded()),
     }
+
+
+def scale(project: Project) -> dict[str, Any]:
+    """(l) Time and memory of planning and deciding recorded sweeps of up to 10,000 combinations."""
+    return recorded_sweeps.measure(project.directory)
 
 
 BENCHMARKS = {

@@ -27,7 +27,7 @@ SPREAD = 0.15
 # Seconds until a runtime's process has its framework and a small model, as on two cores of an AMD EPYC.
 START_S = {"torch": 1.6, "tensorflow": 4.5, "mindspore": 3.5, "onnxruntime": 0.8, "openvino": 0.8}
 # A fork of one that has it, with the model.
-FORK_S = 0.15
+FORK_S = 0.2
 # Timed seconds of a batch size, as often as in reports/examples, which ask for 2% within 3 s.
 TIMED_S, TIMED_SHARES = (1.0, 1.5, 2.25, 3.0), (0.25, 0.15, 0.15, 0.45)
 # What a batch size takes beside its calls, in full and for a moment; calls beside the timed ones in full.
@@ -204,10 +204,10 @@ def plan_of(truths: Mapping[Key, Truth], decision: Mapping[str, Any], prices: Ma
 def simulated(seed: int) -> Sweep:
     """A sweep of chance; see the module."""
     random = np.random.default_rng(seed)
-    devices = {f"device{k}": float(math.exp(random.normal(0, 0.7))) for k in range(random.integers(1, 4))}
+    devices = {f"device{k}": float(math.exp(random.normal(0, 0.7))) for k in range(random.integers(2, 5))}
     runtimes = random.choice(list(START_S), random.integers(3, 6), replace=False)
     optimizations = ["baseline", *(f"pass{k}" for k in range(random.integers(3, 9)))]
-    sizes = [1, 2, 4, 8, 16, 32, 64, 128][: random.integers(4, 9)]
+    sizes = [1, 2, 4, 8, 16, 32, 64, 128][: random.integers(5, 9)]
     sample_ms = math.exp(random.uniform(math.log(0.01), math.log(5)))
     fixed_ms = sample_ms * random.uniform(0.3, 8)
     compiling = optimizations[-1] if random.random() < 0.3 else ""

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 
 from hwfit.collect import forget_transient, read_rows
-from hwfit.layout import PROFILES
+from hwfit.layout import PROFILES, device_at
 from hwfit.recommendation import OF_WHAT_WAS_MEASURED, recommend
 from hwfit.records import Cell, RecordError, profile_path, write_json
-from hwfit.search.records import ROUNDS, given_up_in, read_verdict, summary_file, verdict_file
+from hwfit.search.records import ROUNDS, given_up_in, read_verdict, summary_file, verdict_file, with_given_up
 from hwfit.search.rounds import choose_round
 from hwfit.search.summary import describe_search
 from looks import make_profile, write_look
@@ -71,9 +71,11 @@ def test_a_round_without_the_verdict_before_it_says_so(tmp_path):
 
 def test_what_relative_limits_look_at_is_measured_though_it_cannot_win(tmp_path):
     times = {"baseline": 100.0, "bf16": 9.0, "prune50": 100.0}
+    assert set(going(searched(tmp_path / "free", make_searched(), times))) == {"bf16"}
     plan = make_searched(decision={"constraints": {"latency_p50_ms": "90% of baseline"}})
-    verdict = searched(tmp_path, plan, times)
+    verdict = searched(tmp_path / "limited", plan, times)
     assert set(going(verdict)) == {"baseline", "bf16"}
+    assert going(verdict)["baseline"] == going(verdict)["bf16"]
 
 
 def test_what_was_given_up_is_a_row_with_the_reason(tmp_path):
@@ -83,6 +85,22 @@ def test_what_was_given_up_is_a_row_with_the_reason(tmp_path):
     assert rows["prune50", 8].status == "skipped"
     assert "the leader cpu/torch/bf16" in rows["prune50", 8].reason
     assert rows["bf16", 8].status == "crashed", "its profile is not there yet"
+
+
+def test_an_export_says_itself_what_was_given_up(tmp_path):
+    plan = make_searched()
+    searched(tmp_path, plan)
+    told = {(e["optimization"], e["batch_size"]): e for e in with_given_up(plan, tmp_path)["combinations"]}
+    assert told["prune50", 8]["status"] == "skipped"
+    assert "the leader" in told["prune50", 8]["reason"]
+    assert told["bf16", 8]["status"] == ""
+
+
+def test_combinations_of_other_sites_are_not_looked_at(tmp_path):
+    plan = make_searched()
+    elsewhere = [entry | {"device": device_at("cpu", "lab")} for entry in plan["combinations"]]
+    verdict = searched(tmp_path, plan | {"combinations": [*plan["combinations"], *elsewhere]})
+    assert {cell.device for cell in verdict.go_on} == {"cpu"}
 
 
 def test_an_exhaustive_search_takes_no_notice_of_verdicts(tmp_path):

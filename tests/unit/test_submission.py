@@ -72,6 +72,18 @@ def test_a_confirmation_is_given_the_time_of_the_contenders_that_are_named(tmp_p
     assert minutes(resources) < most
 
 
+def test_looks_at_a_model_are_given_the_time_of_all_its_cells():
+    matrix = MATRIX | {"optimizations": ["baseline", "bf16", "int8"]}
+    one, three = (
+        Submission(make_plan(matrix=each, devices={"gpu": GPU | {"slurm": {}}})) for each in (MATRIX, matrix)
+    )
+    told = [
+        each.to_screen("gpu", "torch")["runtime"](SimpleNamespace(model="net"), attempt=1)
+        for each in (one, three)
+    ]
+    assert told[0] < told[1]
+
+
 def test_a_probe_is_quick_whatever_a_measurement_may_take():
     assert minutes(submission({"runtime_minutes": 5000}).to_probe("gpu")) < 60
 

@@ -151,7 +151,7 @@ def run_choose_round(asked: argparse.Namespace) -> int:
     from hwfit.search.rounds import choose_round
 
     verdict = choose_round(read_json(asked.plan), asked.round)
-    write_json(asked.output, verdict.to_dict())
+    write_record(asked.output, verdict.to_dict())
     left = sum(map(len, verdict.go_on.values()))
     print(f"{left} combinations go on, {len(verdict.given_up)} are given up")
     return 0

@@ -146,12 +146,17 @@ def make_candidates(rows: Sequence[Row], table: pd.DataFrame, plan: Mapping[str,
         price = costs.hour_of(tariff, cost).price if tariff else None
         paid = tariff.fixed_per_hour if tariff else {}
         found[row.cell, row.batch_size] = Candidate(row, known, passes, price, fixed_per_hour=paid)
-    baseline = wanted_in(plan).baseline or BaselineRow()
+    wanted = wanted_in(plan)
     for (cell, batch_size), candidate in found.items():
-        other = baseline.model_dump(exclude_none=True)
-        size = other.pop("batch_size", batch_size)
-        candidate.baseline = found.get((replace(cell, **other), size))
+        candidate.baseline = found.get(baseline_of(wanted, cell, batch_size))
     return list(found.values())
+
+
+def baseline_of(wanted: Wanted, cell: Cell, batch_size: int) -> tuple[Cell, int]:
+    """The combination that relative limits of another one look at."""
+    other = (wanted.baseline or BaselineRow()).model_dump(exclude_none=True)
+    size = other.pop("batch_size", batch_size)
+    return replace(cell, **other), size
 
 
 def by_question(candidates: Sequence[Candidate]) -> dict[tuple[str, str], list[Candidate]]:

@@ -48,7 +48,7 @@ if TAKEN:
 rule export:
     input:
         plan="results/plan.json",
-        profiles=plan.first_looks(),
+        profiles=search.first_looks(checkpoints),
         confirmations=[layout.confirmation_file(device) for device in plan.devices],
         inventories=[layout.inventory_file(device) for device in plan.described_devices],
         training=RUN_TABLE,

@@ -140,7 +140,7 @@ class SearchPlan:
     # What the rules of measuring ask.
 
     def first_looks(self, checkpoints: Any) -> Any:
-        """The profiles of every cell's first rounds: of those that go on."""
+        """The profiles of the first rounds: of every cell, or after a guided search of those that go on."""
         if not self.is_guided:
             return self.plan.first_looks()
 

@@ -99,6 +99,17 @@ def is_guided(plan: Mapping[str, Any]) -> bool:
     return plan["study"]["config"]["measurement"].get("search") == "guided"
 
 
+def with_given_up(plan: Mapping[str, Any], directory: Path | str = ".") -> dict[str, Any]:
+    """A plan whose combinations say themselves what was given up: for who has no verdict."""
+    gone = given_up_in(plan, directory)
+    combinations = []
+    for entry in plan["combinations"]:
+        cell = Cell(**{name: entry[name] for name in Cell.__dataclass_fields__})
+        found = gone.get((cell, entry["batch_size"]))
+        combinations.append(entry | {"status": found.status, "reason": found.reason} if found else entry)
+    return dict(plan) | {"combinations": combinations}
+
+
 def given_up_in(plan: Mapping[str, Any], directory: Path | str = ".") -> dict[Key, GivenUp]:
     """What the last round's verdict gave up; nothing where the search is exhaustive or has no verdict yet."""
     if not is_guided(plan):

@@ -8,7 +8,8 @@ from typing import Any
 
 from hwfit.collect import read_inventories
 from hwfit.decision_sections import Decision as Wanted
-from hwfit.recommendation import wanted_in
+from hwfit.layout import site_of
+from hwfit.recommendation import baseline_of, wanted_in
 from hwfit.records import Cell
 from hwfit.search.curves import screened_sizes
 from hwfit.search.judge import Look, judge
@@ -33,37 +34,41 @@ def choose_round(plan: Mapping[str, Any], round: int, directory: Path | str = ".
     looked = [first_looks(plan), *(verdict.look_again for verdict in verdicts)]
     records = {cell: read_cell(Path(directory), cell, looked) for cell in cells}
     looks, failed = looks_of(plan, keys, records, read_inventories(plan, directory))
-    given_up = [*failed, *judged(looks, plan, is_last=round == ROUNDS - 1)]
-    gone |= {each.key for each in given_up}
-    going = {
-        cell: left
-        for cell in cells
-        if (left := [size for c, size in keys if c == cell and (c, size) not in gone])
-    }
+    gone = {each.key for each in failed}
+    beaten = {each.key: each for each in judged(looks, plan, is_last=round == ROUNDS - 1)}
+    left = [key for key in keys if key not in gone and key not in beaten]
+    needed = baselines_of(left, wanted_in(plan))
+    going = by_cell(key for key in keys if key not in gone and (key not in beaten or key in needed))
     again = {cell: sizes for cell, sizes in going.items() if not starts_long(records[cell])}
+    given_up = [*failed, *(each for key, each in beaten.items() if key not in needed)]
     return Verdict(round, going, again, [*before, *given_up])
+
+
+def by_cell(keys: Iterable[Key]) -> dict[Cell, list[int]]:
+    """The batch sizes of each cell."""
+    sizes: dict[Cell, list[int]] = {}
+    for cell, size in keys:
+        sizes.setdefault(cell, []).append(size)
+    return sizes
 
 
 def first_looks(plan: Mapping[str, Any]) -> dict[Cell, list[int]]:
     """The batch sizes at which each cell is looked at in the first round."""
-    sizes: dict[Cell, list[int]] = {}
-    for cell, size in planned(plan):
-        sizes.setdefault(cell, []).append(size)
-    return {cell: screened_sizes(each) for cell, each in sizes.items()}
+    return {cell: screened_sizes(sizes) for cell, sizes in by_cell(planned(plan)).items()}
 
 
 def planned(plan: Mapping[str, Any]) -> list[Key]:
-    """The combinations that can be measured as far as the config tells."""
+    """The combinations that can be measured here, as far as the config tells."""
     return [
         (Cell(**{name: entry[name] for name in Cell.__dataclass_fields__}), entry["batch_size"])
         for entry in plan["combinations"]
-        if not entry["status"]
+        if not entry["status"] and not site_of(entry["device"])
     ]
 
 
 def judged(looks: Iterable[Look], plan: Mapping[str, Any], *, is_last: bool) -> list[GivenUp]:
     """What is given up of each model in each scenario; after the last looks, all but the best."""
-    looks, wanted = list(looks), wanted_in(plan)
+    wanted = wanted_in(plan)
     questions: dict[tuple[str, str], list[Look]] = {}
     for look in looks:
         cell = look.candidate.row.cell
@@ -72,7 +77,7 @@ def judged(looks: Iterable[Look], plan: Mapping[str, Any], *, is_last: bool) -> 
     apart = {model for models in wanted.share_device.values() for model in models}
     if wanted.training.plus_inferences is not None:
         apart |= {model for model, _ in questions}
-    given_up = [
+    return [
         each
         for (model, _), group in questions.items()
         for each in judge(
@@ -83,16 +88,12 @@ def judged(looks: Iterable[Look], plan: Mapping[str, Any], *, is_last: bool) -> 
             most=MOST_IN_FULL if is_last else None,
         )
     ]
-    kept = keys_of_baselines(looks, wanted, {each.key for each in given_up})
-    return [each for each in given_up if each.key not in kept]
 
 
-def keys_of_baselines(looks: Iterable[Look], wanted: Wanted, gone: set[Key]) -> set[Key]:
-    """The rows that relative limits of what goes on look at: measured too, though they cannot win."""
-    kept = set()
-    for look in looks:
-        row, baseline = look.candidate.row, look.candidate.baseline
-        is_relative = any(isinstance(bound, str) for bound in wanted.limits_of(row.cell.model).values())
-        if is_relative and baseline is not None and (row.cell, row.batch_size) not in gone:
-            kept.add((baseline.row.cell, baseline.row.batch_size))
-    return kept
+def baselines_of(keys: Iterable[Key], wanted: Wanted) -> set[Key]:
+    """The rows that relative limits of some rows look at: measured too, though they cannot win."""
+    return {
+        baseline_of(wanted, cell, size)
+        for cell, size in keys
+        if any(isinstance(bound, str) for bound in wanted.limits_of(cell.model).values())
+    }

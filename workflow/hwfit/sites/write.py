@@ -21,6 +21,7 @@ from hwfit.layout import (
 )
 from hwfit.matrix import Plan
 from hwfit.records import SCHEMA_VERSION, file_sha256
+from hwfit.search.records import with_given_up
 from hwfit.sections import HERE, Study
 from hwfit.sites.read import CARD, EXPORT_VERSION, MANIFEST, PLAN, ExportError
 
@@ -44,7 +45,7 @@ def write_export(
     ExportError : the site has no name, or nothing was measured
     """
     directory = Path(directory)
-    own = own_part(plan, directory)
+    own = own_part(with_given_up(plan, directory), directory)
     site = own["study"]["config"].get("site", HERE)
     if site == HERE:
         raise ExportError(

@@ -85,18 +85,17 @@ def main(arguments: list[str] | None = None) -> int:
     profile = commands.add_parser("profile", help="be the worker that measures a cell (job on stdin)")
     profile.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
 
-    replay = commands.add_parser("replay", help="be the worker that does what was recorded (job on stdin)")
-    replay.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
-
-    recall = commands.add_parser("recall", help="copy what was recorded of a file")
-    recall.add_argument("--output", type=Path, required=True)
-
     screen = commands.add_parser("screen", help="look at the cells of a model for a moment each")
     screen.add_argument("--jobs", required=True, help="JSON: what the jobs have in common, and each")
     screen.add_argument("--verdict", type=Path, nargs="?", help="which of them go on; all where absent")
     screen.add_argument("--output", type=Path, required=True, help="what it took, and the records' paths")
 
     commands.add_parser("screen-forking", help="do so in forks of one process (jobs on stdin)")
+    replay = commands.add_parser("replay", help="be the worker that does what was recorded (job on stdin)")
+    replay.add_argument("--events", type=int, required=True, help="file descriptor to speak through")
+
+    recall = commands.add_parser("recall", help="copy what was recorded of a file")
+    recall.add_argument("--output", type=Path, required=True)
 
     train = commands.add_parser("train", help="train a run to the end of a rung, in a worker")
     train.add_argument("--job", required=True, help="JSON: see hwfit.training.records.JOB")
@@ -235,6 +234,18 @@ def run_profile(asked: argparse.Namespace) -> int:
     os._exit(0)
 
 
+def run_screen(asked: argparse.Namespace) -> int:
+    from hwfit.worker.screening import main as screen
+
+    return screen(asked.jobs, asked.verdict, asked.output)
+
+
+def run_screen_forking(asked: argparse.Namespace) -> int:
+    from hwfit.worker.screening import fork_for_each
+
+    return fork_for_each(sys.stdin.read())
+
+
 def run_replay(asked: argparse.Namespace) -> int:
     with os.fdopen(asked.events, "w") as events, ends_where_nothing_can_be_written():
         try:
@@ -248,18 +259,6 @@ def run_replay(asked: argparse.Namespace) -> int:
 def run_recall(asked: argparse.Namespace) -> int:
     print(f"{recorded.DIRECTORY} is not set: nothing is recorded", file=sys.stderr)
     return 1
-
-
-def run_screen(asked: argparse.Namespace) -> int:
-    from hwfit.worker.screening import main as screen
-
-    return screen(asked.jobs, asked.verdict, asked.output)
-
-
-def run_screen_forking(asked: argparse.Namespace) -> int:
-    from hwfit.worker.screening import fork_for_each
-
-    return fork_for_each(sys.stdin.read())
 
 
 def run_train(asked: argparse.Namespace) -> int:
@@ -370,10 +369,10 @@ COMMANDS = {
     "decode": run_decode,
     "supervise": run_supervise,
     "profile": run_profile,
-    "replay": run_replay,
-    "recall": run_recall,
     "screen": run_screen,
     "screen-forking": run_screen_forking,
+    "replay": run_replay,
+    "recall": run_recall,
     "train": run_train,
     "train-session": run_train_session,
     "member": run_member,

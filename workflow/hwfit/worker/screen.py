@@ -110,7 +110,7 @@ class Screen(Bench):
         for got, wanted in series.answers:
             outputs.require_same(got, wanted)
         samples_path = self.job.path(batch_size).with_suffix(".npz")
-        write_samples(samples_path, [series.durations], series.arrays)
+        digest = write_samples(samples_path, [series.durations], series.arrays)
         # What so few calls do not prove is no doubt of a record that promises nothing.
         figures, _, details = scenario.figures(series)
         figures |= {
@@ -118,7 +118,10 @@ class Screen(Bench):
             "samples": len(series.durations),
             "measured_s": series.measured_s,
         }
-        return figures, details | series.details | {"samples_file": samples_path.name}
+        return figures, details | series.details | {
+            "samples_file": samples_path.name,
+            "samples_sha256": digest,
+        }
 
 
 def server_figures(scenario: Server) -> tuple[dict[str, float | None], dict[str, Any]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -24,7 +25,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json, write_json
+from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json, write_record
+from hwfit.worker import recorded
+from hwfit.worker.errors import NotWritten
 from hwfit.worker.job import Job
 from hwfit.worker.node_class import met_hardware
 from hwfit.worker.supervisor import (
@@ -66,7 +69,7 @@ def main(jobs_text: str, verdict: Path | None, output: Path) -> int:
         except RecordError as error:
             print(error, file=sys.stderr)
             return 1
-    write_json(output, {"records": records, "cells": len(screened), "wall_s": time.monotonic() - started})
+    write_record(output, {"records": records, "cells": len(screened), "wall_s": time.monotonic() - started})
     return 0
 
 
@@ -105,7 +108,7 @@ def with_frameworks_loaded(asked: Sequence[dict[str, Any]], screened: Sequence[S
 
 def can_be_forked(job: Job) -> bool:
     """Whether there is something to do, nothing stands in its way, and forks are known to work there."""
-    if job.members or job.accelerator not in FORKING_ACCELERATORS:
+    if job.members or job.accelerator not in FORKING_ACCELERATORS or recorded.directory():
         return False
     is_done = all(job.still_true(size) for size in job.batch_sizes)
     return not is_done and what_stands_in_the_way(job) is None
@@ -161,24 +164,21 @@ class ForkedProcess:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """How it ended; None where it has not."""
-        return self.look(os.WNOHANG)
+        """Its exit status, where it has ended."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float = math.inf) -> int:
         """Wait until it has ended. Raises TimeoutExpired."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while (code := self.look(0 if end is None else os.WNOHANG)) is None:
-            if end is not None and time.monotonic() > end:
-                raise subprocess.TimeoutExpired("fork", timeout or 0)
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("fork", timeout)
             time.sleep(POLL_SECONDS)
         return code
-
-    def look(self, options: int) -> int | None:
-        """How it ended, by `os.waitpid` with some options."""
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, options)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
 
 
 class ForkedWorker(Worker):
@@ -220,6 +220,10 @@ def be_worker(job: Job, writer: int, stderr: Path, parent: int) -> None:
         with os.fdopen(writer, "w") as events:
             profile(job, events, Screen)
         status = 0
+    except NotWritten as error:
+        # With a status that tells the supervisor, as `python -m hwfit.worker profile` ends.
+        print(error, file=sys.stderr)
+        status = os.EX_IOERR
     except BaseException:
         traceback.print_exc()
     finally:
