@@ -65,11 +65,11 @@ $(VENV)/control: envs/control.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "hwfit needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "hwfit needs Python's venv: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement envs/control.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	umask o-w && $(PYTHON) -m venv $(VENV)
+	umask o-w && $(BIN)/pip install --quiet --disable-pip-version-check --requirement envs/control.txt
+	umask o-w && $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/test: $(VENV)/control envs/test.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement envs/test.txt
+	umask o-w && $(BIN)/pip install --quiet --disable-pip-version-check --requirement envs/test.txt
 	@touch $@

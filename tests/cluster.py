@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,11 +20,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "unshare")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "unshare", "setpriv")
 # Snakemake's nested srun keeps none of SLURM's variables, so that only the usual place will do.
 LINK = Path("/etc/slurm/slurm.conf")
 # Where SLURM's system programs are, which a user's PATH may lack.
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+PREFIX = "hwfit-slurm-"
 CONTROLLER_PORT, NODE_PORT = 26817, 26820
 
 
@@ -42,7 +44,7 @@ class Cluster:
     """A running cluster."""
 
     nodes: tuple[Node, ...]
-    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="hwfit-slurm-", dir="/run")))
+    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix=PREFIX, dir="/run")))
     daemons: dict[str, subprocess.Popen] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,8 +79,7 @@ class Cluster:
         names = " ".join(node.name for node in self.nodes)
         (self.directory / "hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()} {names}\n")
         LINK.parent.mkdir(parents=True, exist_ok=True)
-        if LINK.is_symlink() and not LINK.exists():
-            LINK.unlink()
+        LINK.unlink(missing_ok=True)
         LINK.symlink_to(self.directory / "slurm.conf")
 
     def configuration(self) -> str:
@@ -137,7 +138,9 @@ class Cluster:
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
         shutil.chown(key, "munge", "munge")
-        command = ["setpriv", "--reuid=munge", "--regid=munge", "--clear-groups", "munged", "--foreground"]
+        # A change of user takes back what `launch` has set.
+        command = ["setpriv", "--pdeathsig=TERM", "--reuid=munge", "--regid=munge", "--clear-groups"]
+        command += ["munged", "--foreground"]
         command += [f"--key-file={key}", f"--socket={place}/socket", f"--pid-file={place}/pid"]
         command += [f"--seed-file={place}/seed", f"--log-file={place}/log"]
         self.launch("munged", command)
@@ -162,7 +165,8 @@ class Cluster:
     def launch(self, name: str, command: list[str]) -> None:
         log = (self.directory / f"{name}.out").open("ab")
         self.daemons[name] = subprocess.Popen(
-            command,
+            # They go when the tests go, however those end.
+            ["setpriv", "--pdeathsig=TERM", *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -215,13 +219,12 @@ class Cluster:
 
     def told(self, job: str) -> dict[str, str]:
         """What the controller knows of a job."""
-        words = self.ask("scontrol", "--oneliner", "show", "job", job).split()
-        return dict(word.split("=", 1) for word in words if "=" in word)
+        return fields_of(self.ask("scontrol", "--oneliner", "show", "job", job))
 
     def all_jobs(self) -> list[dict[str, str]]:
         """What it knows of every job, those that have ended too."""
         lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
-        return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines if line]
+        return [fields_of(line) for line in lines if line.startswith("JobId=")]
 
     def logs(self) -> str:
         """The ends of all logs, for the message of a failure."""
@@ -233,6 +236,12 @@ class Cluster:
         return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-1500:]}" for path in files)
 
 
+def fields_of(line: str) -> dict[str, str]:
+    """The `Name=value` of a line of scontrol, whose values may hold spaces."""
+    parts = re.split(r" (?=[A-Za-z/:]+=)", line.strip())
+    return dict(part.split("=", 1) for part in parts if "=" in part)
+
+
 def lacks() -> str:
     """What this machine lacks for a cluster, in words; empty where it lacks nothing."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
@@ -240,11 +249,20 @@ def lacks() -> str:
         return f"{', '.join(missing)}: apt-get install munge slurmctld slurmd slurm-client"
     if os.getuid():
         return "SLURM's daemons are started as root"
-    if LINK.exists():
+    if LINK.exists() and not is_left_behind(LINK.resolve().parent):
         return f"{LINK} is there: this machine has a cluster of its own"
     if subprocess.run(["unshare", "--mount", "--uts", "true"], capture_output=True).returncode:
         return "unshare: this container may have no namespaces"
     return ""
+
+
+def is_left_behind(directory: Path) -> bool:
+    """Whether a cluster's directory is one of tests that were killed."""
+    return (
+        directory.name.startswith(PREFIX)
+        and "UP"
+        not in subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=30).stdout
+    )
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float, message: Callable[[], str]) -> None:

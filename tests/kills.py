@@ -123,11 +123,18 @@ def kill_and_run_again(sweep: Sweep, victim: str, unbroken: Sweep, lasts_s: floa
     lasts_s : how long that took
     """
     after_s = random.Random(seed).uniform(0.2, lasts_s)
-    process = sweep.start()
     with contextlib.ExitStack() as stack:
-        stack.callback(end_all, sweep, process)
-        time.sleep(after_s)
-        kill(sweep, process, victim)
+        while True:
+            process = sweep.start()
+            stack.callback(end_all, sweep, process)
+            time.sleep(after_s)
+            if kill(sweep, process, victim):
+                break
+            # Over before there was anything to kill: earlier then, and from the beginning.
+            after_s *= 0.7
+            process.communicate()
+            for part in ("results", "reports", "logs", ".snakemake"):
+                shutil.rmtree(sweep.directory / part, ignore_errors=True)
         if victim in ("snakemake", "all"):
             wait_until(lambda: not sweep.processes(), "processes outlive their Snakemake")
         said, _ = process.communicate(timeout=RUN_SECONDS)
@@ -140,12 +147,15 @@ def kill_and_run_again(sweep: Sweep, victim: str, unbroken: Sweep, lasts_s: floa
     return Killing(victim, after_s, len(again))
 
 
-def kill(sweep: Sweep, process: subprocess.Popen[str], victim: str) -> None:
-    """End what is to die, as soon as it is there."""
+def kill(sweep: Sweep, process: subprocess.Popen[str], victim: str) -> bool:
+    """End what is to die, as soon as it is there; returns whether the run was still under way."""
+    if process.poll() is not None:
+        return False
     if victim == "snakemake":
         process.kill()
     elif victim == "all":
-        for pid in [process.pid, *sweep.processes()]:
+        process.kill()
+        for pid in sweep.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     elif victim == "disk":
@@ -156,8 +166,10 @@ def kill(sweep: Sweep, process: subprocess.Popen[str], victim: str) -> None:
                 # Python's own process, not the shell that names it.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(max(found), signal.SIGKILL)
-                return
+                    return True
             time.sleep(0.01)
+        return False
+    return True
 
 
 def fill(path: Path) -> None:
@@ -171,7 +183,9 @@ def fill(path: Path) -> None:
 
 def end_all(sweep: Sweep, process: subprocess.Popen[str]) -> None:
     """Leave nothing running, whatever a test found."""
-    for pid in [process.pid, *sweep.processes()]:
+    if process.poll() is None:
+        process.kill()
+    for pid in sweep.processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -33,8 +33,6 @@ STUDY = {
         "most_confirm_rounds": 1,
     },
 }
-# A measurement that is still at it when a test interferes.
-SLOW = {"min_seconds": 4, "max_seconds": 4, "relative_ci": 0.0001, "energy_seconds": 0}
 NODE = {"accelerator": "cpu", "runtimes": {"torch": "torch-cpu"}}
 WHOLE = {"partition": "main", "mem_mb": 3000}
 # Jobs of tests are of seconds; the profile is for hours.
@@ -54,8 +52,11 @@ IN_SMALL = {
 class SubmittedProject(Project):
     """A project in its directory, and the cluster that runs its jobs."""
 
-    def __init__(self, directory: Path, cluster: Cluster, known: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, cluster: Cluster, known: Path | None = None, recording: Path | None = None
+    ) -> None:
         self.cluster = cluster
+        self.replaying = {"HWFIT_RECORDED": str(recording)} if recording else {}
         super().__init__(directory)
         if known:
             shutil.copytree(known, directory / "results")
@@ -86,13 +87,13 @@ class SubmittedProject(Project):
             return subprocess.Popen(
                 command,
                 cwd=self.directory,
-                env=self.cluster.environment | {"HWFIT_ENVIRONMENTS": built},
+                env=self.cluster.environment | {"HWFIT_ENVIRONMENTS": built} | self.replaying,
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 240) -> str:
+    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 500) -> str:
         """Wait for a run; returns what it said."""
         try:
             process.wait(timeout=seconds)
@@ -126,16 +127,26 @@ class SubmittedProject(Project):
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def wait_for_begin(self, count: int, process: subprocess.Popen) -> str:
-        """Wait until a measurement has begun for the nth time; returns the running job's id."""
+        """Wait until a measurement has begun for the nth time; returns the id of the job that it is in."""
         self.wait_for(lambda: self.begun() >= count, process, f"measurement {count} has not begun")
-        self.wait_for(lambda: len(self.cluster.jobs("RUNNING")) == 1, process, "not one job is running")
-        return self.cluster.jobs("RUNNING")[0]
+        supervisor = Path(f"/proc/{self.supervisor()}/environ").read_bytes().split(b"\0")
+        return next(
+            each.decode().partition("=")[2] for each in supervisor if each.startswith(b"SLURM_JOB_ID=")
+        )
+
+    def supervisor(self) -> int:
+        """The process that watches over the last measurement: nodes share this host's processes."""
+        return self.attempts()[-1]["pid"]
+
+    def submissions(self) -> list[dict[str, str]]:
+        """What the controller knows of this project's jobs."""
+        return [job for job in self.cluster.all_jobs() if job["WorkDir"] == str(self.directory)]
 
     def begun(self) -> int:
         return sum(line["event"] == "begin" for line in self.attempts())
 
     def wait_for(
-        self, is_so: Callable[[], bool], process: subprocess.Popen, said: str, seconds: float = 90
+        self, is_so: Callable[[], bool], process: subprocess.Popen, said: str, seconds: float = 200
     ) -> None:
         """Wait for something while a run goes on."""
         began = time.monotonic()

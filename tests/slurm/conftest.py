@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import cluster as clusters
 from cluster import Cluster, Node
+from hwfit.records import fingerprint, read_json, read_profile, write_json, write_record
 from submitted import SubmittedProject
 
 # What is known of nodes, models and artifacts once the sweep has run.
+# How long the replay of a measurement goes on, in which a test may interfere.
+SECONDS = 6.0
 KNOWN = ("artifacts", "data", "devices", "environments", "models")
 
 
@@ -51,10 +54,43 @@ def swept(cluster, tmp_path_factory) -> Sweep:
     return Sweep(project, project.finish(process), cluster.all_jobs())
 
 
+@pytest.fixture(scope="session")
+def recording(swept, tmp_path_factory) -> Path:
+    """What the sweep found, and a larger batch that takes some seconds, to be replayed (`HWFIT_RECORDED`) on
+    either node.
+    """
+    directory = tmp_path_factory.mktemp("recording")
+    results = swept.project.directory / "results"
+    for part in (*KNOWN, "profiles"):
+        shutil.copytree(results / part, directory / part)
+    for path in (directory / "profiles").glob("**/round0/bs8.json"):
+        found = read_profile(path)
+        slow = replace(found, batch_size=16, metrics=found.metrics | {"wall_s": SECONDS})
+        write_record(path.with_name("bs16.json"), slow.to_dict())
+    inventory = read_json(directory / "devices/node/inventory.json")
+    other = inventory["identity"].replace("cpu:n1:", "cpu:n2:")
+    write_json(
+        directory / "devices/node/identities" / fingerprint(other) / "inventory.json",
+        inventory | {"identity": other},
+    )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def new_project(cluster, recording, tmp_path_factory) -> Callable[[str], SubmittedProject]:
+    """Makes a project which starts with what the sweep knew of the cluster, and replays measurements."""
+
+    def make(name: str) -> SubmittedProject:
+        directory = tmp_path_factory.mktemp(name)
+        for part in KNOWN:
+            shutil.copytree(recording / part, directory / "known" / part)
+        shutil.rmtree(directory / "known/devices/node/identities")
+        return SubmittedProject(directory / "a project", cluster, directory / "known", recording)
+
+    return make
+
+
 @pytest.fixture
-def project(cluster, swept, tmp_path) -> SubmittedProject:
-    """A project of a test's own, which starts with what the sweep knew of the cluster."""
-    known = tmp_path / "known"
-    for part in KNOWN:
-        shutil.copytree(swept.project.directory / "results" / part, known / part)
-    return SubmittedProject(Path(tmp_path) / "a project", cluster, known)
+def project(new_project) -> SubmittedProject:
+    """One of a test's own."""
+    return new_project("project")

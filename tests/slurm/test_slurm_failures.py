@@ -1,161 +1,198 @@
-"""What goes wrong on a cluster becomes a retry or a row, and what is interrupted is taken back."""
+"""What goes wrong on a cluster becomes a retry or a row, and what is interrupted is taken back.
+
+Most of such a run is waiting, so all of them are under way at once, and each test looks at one.
+"""
+
+from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 
-from cluster import wait_until
-from projects import ROOT
-from submitted import SLOW
+from cluster import Cluster, wait_until
+from submitted import SubmittedProject
 
-NPU = {"partition": "main", "gres": "npu:1", "cpus": 2, "mem_mb": 2000}
+HERE = {"partition": "main", "exclusive": False, "cpus": 2, "mem_mb": 1500}
+TWO = ["baseline", "prune50"]
 
 
-def kill_by_the_node(job):
-    """End the daemon that a job's processes hang on, as a node does that goes down."""
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (place / "cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if words[0].startswith(f"slurmstepd: [{job}."):
-            os.kill(int(place.name), signal.SIGKILL)
+@dataclass
+class Run:
+    """A run that has ended: what it said, and the job that a test interfered with."""
+
+    project: SubmittedProject
+    said: str
+    job: str = ""
+
+
+def cancelled(project: SubmittedProject) -> Run:
+    return cancel(project, "slurm")
+
+
+def cancelled_elsewhere(project: SubmittedProject) -> Run:
+    return cancel(project, "cluster")
+
+
+def cancel(project: SubmittedProject, profile: str) -> Run:
+    project.ask_for(batch_sizes=[16], slurm=HERE)
+    process = project.start(str(project.target(16)), profile=profile)
+    job = project.wait_for_begin(1, process)
+    project.cluster.ask("scancel", job)
+    return Run(project, project.finish(process), job)
+
+
+def killed_each_time(project: SubmittedProject) -> Run:
+    project.ask_for(batch_sizes=[16], slurm=HERE)
+    process = project.start(str(project.target(16)))
+    project.cluster.ask("scancel", project.wait_for_begin(1, process))
+    project.wait_for_begin(2, process)
+    # As a node does that is out of memory.
+    os.kill(project.supervisor(), signal.SIGKILL)
+    job = project.wait_for_begin(3, process)
+    put_back(project.cluster, job)
+    return Run(project, project.finish(process), job)
+
+
+def put_back(cluster: Cluster, job: str) -> None:
+    """Put a running job back into the queue, and let it begin at once: SLURM waits two minutes otherwise."""
+    cluster.ask("scontrol", "requeue", job)
+    wait_until(lambda: cluster.told(job)["JobState"] == "PENDING", 30, lambda: cluster.told(job)["JobState"])
+    cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def over_its_time(project: SubmittedProject) -> Run:
+    project.ask_for(batch_sizes=[16], slurm=HERE | {"runtime_minutes": 1})
+    process = project.start(str(project.target(16)))
+    job = project.wait_for_begin(1, process)
+    # It stands still: its worker may end, it notices nothing.
+    os.kill(project.supervisor(), signal.SIGSTOP)
+    return Run(project, project.finish(process), job)
+
+
+def failing(project: SubmittedProject) -> Run:
+    project.ask_for(batch_sizes=[16], slurm=HERE, optimizations=TWO)
+    # A directory where the supervisor writes its attempts: it fails before it has a row to write.
+    (project.directory / "results/attempts/node/torch/mlp/prune50/single_stream/round0.jsonl").mkdir(
+        parents=True
+    )
+    return Run(project, project.run("--until", "profile_node_torch", fails=True))
+
+
+def blind(project: SubmittedProject) -> Run:
+    """On a node that does not see the project."""
+    project.ask_for(batch_sizes=[16], slurm={"partition": "blind", "exclusive": False, "mem_mb": 500})
+    (project.directory / "results/devices/node/probe.json").unlink()
+    return Run(project, project.run("results/devices/node/probe.json", fails=True))
+
+
+def grouped(project: SubmittedProject) -> Run:
+    project.ask_for(batch_sizes=[16], slurm=HERE | {"gres": "npu:1"}, optimizations=TWO)
+    group = ("--groups", "profile_node_torch=node", "--group-components", "node=2")
+    return Run(project, project.run("--until", "profile_node_torch", *group))
+
+
+def interrupted(project: SubmittedProject) -> Run:
+    project.ask_for(batch_sizes=[16], slurm=HERE, optimizations=TWO)
+    process = project.start("--until", "profile_node_torch")
+    project.wait_for(lambda: len(project.submissions()) == 2, process, "not two jobs are there")
+    process.send_signal(signal.SIGINT)
+    said = project.finish(process, fails=True)
+    wait_until(
+        lambda: states(project) == ["CANCELLED", "CANCELLED"], 30, lambda: f"{states(project)}\n{said}"
+    )
+    return Run(project, said)
+
+
+def states(project: SubmittedProject) -> list[str]:
+    return [job["JobState"] for job in project.submissions()]
+
+
+SCENARIOS = (
+    over_its_time,
+    killed_each_time,
+    failing,
+    blind,
+    cancelled,
+    cancelled_elsewhere,
+    interrupted,
+    grouped,
+)
+
+
+@pytest.fixture(scope="module")
+def under_way(new_project):
+    """All runs, started at once."""
+    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
+        yield {scenario: pool.submit(scenario, new_project(scenario.__name__)) for scenario in SCENARIOS}
 
 
 @pytest.fixture
-def slow(project):
-    """A project with one batch size whose measuring takes a while."""
-    project.ask_for(batch_sizes=[16], slurm=NPU, measurement=SLOW)
-    return project
+def ended(under_way) -> Callable[[Callable], Run]:
+    """Waits for a run, and gives what came of it."""
+
+    def result(scenario: Callable[[SubmittedProject], Run]) -> Run:
+        future: Future[Run] = under_way[scenario]
+        return future.result()
+
+    return result
 
 
-def test_a_cancelled_job_is_submitted_again(slow, cluster):
-    process = slow.start(str(slow.target(16)))
-    job = slow.wait_for_begin(1, process)
-    cluster.ask("scancel", job)
-    slow.finish(process)
-    assert slow.record(16)["status"] == "ok"
-    assert cluster.told(job)["JobState"] == "CANCELLED"
-    assert slow.begun() == 2
+def test_a_cancelled_job_is_submitted_again(ended, cluster):
+    run = ended(cancelled)
+    assert run.project.record(16)["status"] == "ok"
+    assert cluster.told(run.job)["JobState"] == "CANCELLED"
+    assert run.project.begun() == 2
 
 
-def test_a_job_that_is_killed_again_and_again_becomes_a_row(slow, cluster):
-    process = slow.start(str(slow.target(16)))
-    cluster.ask("scancel", slow.wait_for_begin(1, process))
-    kill_by_the_node(slow.wait_for_begin(2, process))
-    cluster.ask("scontrol", "requeue", slow.wait_for_begin(3, process))
-    slow.finish(process)
-    record = slow.record(16)
-    assert record["status"] == "crashed"
-    assert record["reason"] == "the job was killed from outside 3 times while this was measured"
+def test_ctrl_c_takes_back_what_was_submitted(ended):
+    project = ended(interrupted).project
+    assert not (project.directory / project.target(16)).exists()
 
 
-def test_a_job_over_its_time_is_submitted_again(slow, cluster):
-    slow.ask_for(batch_sizes=[16], slurm=NPU | {"runtime_minutes": 1}, measurement=SLOW)
-    process = slow.start(str(slow.target(16)))
-    job = slow.wait_for_begin(1, process)
-    # It stands still: its worker may end, it notices nothing.
-    os.kill(slow.attempts()[-1]["pid"], signal.SIGSTOP)
-    slow.finish(process)
-    assert cluster.told(job)["JobState"] == "TIMEOUT"
-    assert slow.record(16)["status"] == "ok"
-
-
-def test_ctrl_c_takes_back_what_was_submitted(project, cluster):
-    project.ask_for(batch_sizes=[16], slurm=NPU, measurement=SLOW, optimizations=["baseline", "prune50"])
-    process = project.start("--until", "profile_node_torch")
-    project.wait_for(lambda: len(cluster.jobs()) == 2, process, "not two jobs are there")
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)
-    wait_until(lambda: not cluster.jobs(), 20, project.words)
-    assert process.returncode != 0
-
-
-def test_a_job_that_fails_is_told_with_its_log_and_stops_no_other(project):
-    project.ask_for(batch_sizes=[16], slurm=NPU, optimizations=["baseline", "prune50"])
-    attempts = project.directory / "results/attempts/node/torch/mlp/prune50/single_stream"
-    attempts.mkdir(parents=True)
-    # A directory where the supervisor writes its attempts: it fails before it has a row to write.
-    (attempts / "round0.jsonl").mkdir()
-    said = project.run("--until", "profile_node_torch", fails=True)
-    assert project.record(16)["status"] == "ok"
-    assert "logs/profiles/node/torch/mlp/prune50/single_stream/round0.log" in said
-
-
-def test_cells_that_are_one_submission_are_measured_one_after_the_other(project, cluster):
-    project.ask_for(batch_sizes=[16], slurm=NPU, optimizations=["baseline", "prune50"])
-    before = len(cluster.all_jobs())
-    group = ("--groups", "profile_node_torch=node", "--group-components", "node=2")
-    project.run("--until", "profile_node_torch", *group)
-    assert len(cluster.all_jobs()) == before + 1
+def test_cells_that_are_one_submission_are_measured_one_after_the_other(ended):
+    project = ended(grouped).project
+    (job,) = project.submissions()
+    assert job["TresPerNode"] == "gres:npu:1"
     spans = []
-    for optimization in ("baseline", "prune50"):
+    for optimization in TWO:
         begin, row = project.attempts(optimization)
         spans.append((begin["at"], row["at"]))
     (_, first_end), (second_start, _) = sorted(spans)
     assert first_end <= second_start
 
 
-def test_another_executor_needs_only_its_commands(project, cluster):
-    project.ask_for(batch_sizes=[16], slurm=NPU)
-    project.run(str(project.target(16)), profile="cluster")
-    assert project.record(16)["status"] == "ok"
-    assert cluster.all_jobs()[-1]["TresPerNode"] == "gres:npu:1"
+def test_another_executor_needs_its_commands_alone_to_submit_what_was_cancelled_again(ended, cluster):
+    run = ended(cancelled_elsewhere)
+    assert run.project.record(16)["status"] == "ok"
+    assert states(run.project) == ["CANCELLED", "COMPLETED"]
 
 
-def test_a_cancelled_job_of_another_executor_is_submitted_again(slow, cluster):
-    process = slow.start(str(slow.target(16)), profile="cluster")
-    cluster.ask("scancel", slow.wait_for_begin(1, process))
-    slow.finish(process)
-    assert slow.record(16)["status"] == "ok"
+def test_a_job_that_is_killed_again_and_again_becomes_a_row(ended, cluster):
+    run = ended(killed_each_time)
+    record = run.project.record(16)
+    assert record["status"] == "crashed"
+    assert record["reason"] == "the job was killed from outside 3 times while this was measured"
+    assert cluster.told(run.job)["Restarts"] == "1"
 
 
-@pytest.mark.parametrize(
-    ("slurm", "said"),
-    [
-        (
-            {"partition": "nope"},
-            "node.slurm.partition is 'nope', which the cluster does not have; it has: main",
-        ),
-        ({"gres": "gpu:1"}, "node.slurm.gres is 'gpu:1', which no node of main has; they have: npu:1"),
-    ],
-)
-def test_what_the_cluster_lacks_is_told_before_anything_is_submitted(project, cluster, slurm, said):
-    before = len(cluster.all_jobs())
-    project.ask_for(batch_sizes=[16], slurm=slurm)
-    assert said in project.run(fails=True)
-    assert len(cluster.all_jobs()) == before
+def test_a_job_that_fails_is_told_with_its_log_and_stops_no_other(ended):
+    run = ended(failing)
+    assert run.project.record(16)["status"] == "ok"
+    assert "logs/profiles/node/torch/mlp/prune50/single_stream/round0.log" in run.said
 
 
-def test_a_device_that_says_not_where_to_is_not_submitted(project, cluster):
-    project.configure({}, devices={"node": {"accelerator": "cpu", "runtimes": {"torch": "torch-cpu"}}})
-    said = project.run(fails=True)
-    assert "node has no section `slurm`, and this run submits its jobs" in said
+def test_a_job_whose_node_does_not_see_the_project_names_the_log_that_is_not_there(ended):
+    run = ended(blind)
+    assert states(run.project) == ["FAILED"] * 4
+    assert "slurm_logs/rule_probe_node" in run.said
+    assert not list((run.project.directory / ".snakemake" / "slurm_logs").rglob("*.log"))
 
 
-def ask_nodes(project, slurm):
-    project.ask_for(batch_sizes=[16], slurm=slurm)
-    return subprocess.run(
-        [sys.executable, "-m", "hwfit.nodes"],
-        cwd=project.directory,
-        env=project.cluster.environment | {"PYTHONPATH": f"{ROOT}/workflow"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_a_node_that_sees_all_it_needs_is_said_to(project):
-    done = ask_nodes(project, NPU)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "node: node n1 sees the project, its Python and the environments\n"
-
-
-def test_a_directory_that_is_not_shared_is_told_with_the_remedy(project):
-    done = ask_nodes(project, {"partition": "blind", "exclusive": False})
-    assert done.returncode == 1
-    assert f"node: node n3 does not see {project.directory}: the project must lie on storage" in done.stderr
+def test_a_job_over_its_time_is_submitted_again(ended, cluster):
+    run = ended(over_its_time)
+    assert cluster.told(run.job)["JobState"] == "TIMEOUT"
+    assert run.project.record(16)["status"] == "ok"

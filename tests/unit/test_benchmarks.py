@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from benchmarks import __main__ as bench
-from benchmarks import halving, tracking
+from benchmarks import halving, scale, tracking
 from benchmarks.deep_compression import lost_points
 from benchmarks.project import CELL, write_project
 from mlflow import MlflowClient
@@ -50,6 +50,20 @@ def test_both_sides_of_the_tracking_benchmark_log_every_run(tmp_path):
         # Two are logged before the clock starts.
         assert len(children) == 2 + 6
         assert all(len(run.data.metrics) >= 30 for run in children)
+
+
+def test_what_takes_time_in_proportion_to_its_rows_grows_with_the_exponent_1():
+    def steps(**seconds):
+        return {name: {"seconds": value, "peak_mb": 100.0} for name, value in seconds.items()}
+
+    found = scale.growth(
+        {
+            "1000": steps(decide=1.0, report=1.0),
+            "3000": steps(decide=2.0, report=2.0),
+            "9000": steps(decide=6.0, report=18.0),
+        }
+    )
+    assert found == {"decide": pytest.approx(1.0), "report": pytest.approx(2.0)}
 
 
 def test_a_loss_of_accuracy_is_bounded_over_images_not_over_pairs():

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hwfit.collect import forget_transient, make_table, read_inventories, read_rows
+from hwfit.collect import TABLE, fingerprint_of, forget_transient, make_table, read_inventories, read_rows
 from hwfit.data import write_absence
-from hwfit.layout import PROFILES
+from hwfit.layout import FIRST_LOOKS, PROFILES
 from hwfit.records import COLUMNS, Cell, Flag, Profile, profile_path, read_json, write_json
 from studies import make_plan
 
@@ -196,6 +196,35 @@ def test_retry_forgets_what_may_go_away_and_nothing_else(records):
     assert forget_transient(records.directory) == [gone]
     assert kept.exists()
     assert lasting.exists()
+
+
+def test_the_fingerprint_of_rows_changes_with_a_record_and_with_nothing_else(records):
+    records.write(1)
+    records.write(8, status="crashed", reason="died")
+
+    def seen():
+        return fingerprint_of(records.rows(first_looks_only=True).values())
+
+    before = seen()
+    (records.directory / "results/profiles/other.json").write_text("{}")
+    assert seen() == before
+    for again in ({"p50": 10.5}, {"status": "timeout", "reason": "late"}):
+        records.write(1, **again)
+        assert seen() != before
+    records.write(1)
+    assert seen() == before
+    records.write(8)
+    assert seen() != before
+
+
+def test_retry_forgets_what_was_made_of_the_records_it_forgets(records):
+    made = [records.directory / FIRST_LOOKS, records.directory / TABLE]
+    for path in made:
+        write_json(path, {})
+    records.write(1)
+    assert forget_transient(records.directory) == []
+    gone = records.write(8, status="timeout", reason="late")
+    assert forget_transient(records.directory) == [gone, *made]
 
 
 def test_retry_forgets_what_cannot_be_trusted_and_its_confirmation(records):

@@ -8,6 +8,9 @@ import pytest
 from hwfit.archive import write_archive
 from hwfit.collect import make_table, read_inventories, read_rows
 from hwfit.records import Cell, Profile, profile_path, write_json
+from hwfit.report.findings import environment
+from hwfit.report.language import Language
+from hwfit.report.roofline import roofs
 from studies import make_plan
 
 CELL = Cell("net", "gpu", "torch", "baseline", "single_stream")
@@ -117,6 +120,21 @@ def test_an_inventory_of_an_identity_that_cannot_be_read_is_said_and_left_out(no
     nodes.round("b")
     assert pd.isna(nodes.lines()[0]["utilization"])
     assert str(broken) in capsys.readouterr().err
+
+
+def test_the_report_describes_each_identity_and_draws_the_limits_of_none_for_all(nodes):
+    inventories = read_inventories(nodes.plan, nodes.directory)
+    told = environment(inventories, Language("en"))
+    assert [each["device"] for each in told] == ["gpu (a)", "gpu (b)"]
+    assert roofs(inventories) == []
+
+
+def test_the_report_describes_a_class_that_met_one_identity_as_a_device(tmp_path):
+    one = Class(tmp_path)
+    one.inventory("a", 1e4, first=True)
+    inventories = read_inventories(one.plan, tmp_path)
+    assert [each["device"] for each in environment(inventories, Language("en"))] == ["gpu"]
+    assert [each["gflops"] for each in roofs(inventories)] == [1e4]
 
 
 def test_a_device_that_is_one_is_judged_by_its_inventory_whatever_else_lies_there(tmp_path):

@@ -1,6 +1,7 @@
 """The energy that an external meter tells: any command that prints watts."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -101,6 +102,38 @@ def test_nothing_of_the_command_is_left(tmp_path):
     while (left := [pid for pid in written if is_running(pid)]) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert left == []
+
+
+METERED = """
+import sys, time
+from hwfit.worker.meters import Command, find
+(meter,), _ = find("cpu:host:x:2", command=Command(sys.argv[1], "node", 0.05))
+with meter:
+    time.sleep(60)
+"""
+
+
+def test_a_command_ends_when_what_it_meters_is_killed(tmp_path):
+    pids = tmp_path / "pids"
+    command = f"echo $$ > {pids}; {GOES_ON.format(watts=5)}"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", METERED, command], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    deadline = time.monotonic() + 20
+    while not (pids.exists() and pids.read_text().strip()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    meter = int(pids.read_text())
+    worker.kill()
+    worker.wait()
+    while is_running(meter) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(meter)
+
+
+def test_what_a_command_complains_of_is_kept_without_a_password():
+    reading = measured("echo cannot reach http://me:hunter2@meter/ password=hunter2 >&2; exit 6")
+    assert "hunter2" not in reading.flags[0].message
+    assert "cannot reach http://***@meter/" in reading.flags[0].message
 
 
 def is_running(pid):

@@ -1,4 +1,4 @@
-"""The files behind a model: where one of them changes, it is measured again."""
+"""What a device's probe answers, and the files behind a model: where one changes, it is measured again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from hwfit.presence import files_behind
+from hwfit.presence import files_behind, presence
 from hwfit.sections import Model
+
+
+def test_a_recorded_device_is_another_than_the_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = presence("cpu", 0)
+    monkeypatch.setenv("HWFIT_RECORDED", "elsewhere/results")
+    assert presence("cpu", 0) != here
+    monkeypatch.delenv("HWFIT_RECORDED")
+    assert presence("cpu", 0) == here
 
 
 def test_every_file_of_a_folder_counts_but_what_is_hidden(

@@ -229,6 +229,15 @@ def test_a_job_that_fails_is_told_with_the_end_of_its_log(handler, tmp_path):
     assert "again: decide" in said
 
 
+def test_a_group_that_fails_is_told_with_the_scheduler_s_log(handler, tmp_path):
+    made, stream = handler()
+    (tmp_path / "slurm.log").write_text("DUE TO TIME LIMIT\n")
+    made.emit(event(LogEvent.JOB_INFO, jobid=1, rule_name="decide", output=["reports/x.csv"], log=[]))
+    failed = [{"jobid": 1, "rule_name": "decide", "output": [], "log": []}]
+    made.emit(event(LogEvent.GROUP_ERROR, job_error_info=failed, aux_logs=["slurm.log"]))
+    assert "failed: decide (log: slurm.log)\n    DUE TO TIME LIMIT" in stream.getvalue()
+
+
 def test_a_dry_run_looks_as_without_the_plugin_and_writes_nothing(handler, tmp_path, capsys):
     made, stream = handler(dryrun=True)
     made.emit(event(None, "This was a dry-run (flag -n)."))

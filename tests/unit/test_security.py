@@ -19,6 +19,7 @@ SCHEMAS = [
 ]
 # The texts of a config that take nearly anything; tests/workflow/test_injection.py has mischief in them.
 FREE = {
+    "artifacts_from",
     "calibration",
     "data",
     "files",
@@ -26,6 +27,7 @@ FREE = {
     "onnx",
     "output",
     "power_command",
+    "sites",
     "tokenizer",
     "uri",
     "weights",

@@ -96,6 +96,19 @@ def test_what_was_merged_into_a_plan_is_not_exported_again(tmp_path, export):
     assert not any("gpu-box" in name for name in opened.members)
 
 
+def test_a_combination_without_a_record_says_why_wherever_it_is_merged(tmp_path):
+    """As where a search gave it up: what that rests on is at its site."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    measure(there, matrix=MATRIX | {"batch_sizes": [1, 8]})
+    (there / "results" / RECORD).unlink()
+    write_export(read_json(there / "results/plan.json"), there / "x.zip", directory=there)
+    measure(here, site="here", matrix=MATRIX)
+    _, without, measured = merge_into(here, there / "x.zip")["combinations"]
+    assert without["status"] == "crashed"
+    assert without["reason"].endswith("bs1.json: not there")
+    assert measured["status"] == ""
+
+
 def test_a_site_without_a_name_is_asked_for_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     measure(tmp_path, site="here", matrix=MATRIX)
@@ -185,8 +198,7 @@ def test_a_file_of_another_version_says_which_and_what_to_do(export, key):
         "profiles//x",
         "profiles/cpu/..",
         "profiles/a\nb",
-        "elsewhere/x",
-        "profiles",
+        "..",
     ],
 )
 def test_a_name_that_leads_elsewhere_is_refused(export, name):
@@ -220,6 +232,7 @@ def test_records_that_would_fill_the_memory_are_refused(export):
         ({"runtime": "a/b"}, "what it does not define"),
         ({"batch_size": "1/../x"}, "batch size"),
         ({"status": "fine"}, "status 'fine'"),
+        ({"status": "ok"}, "status 'ok'"),
     ],
 )
 def test_a_plan_that_names_what_it_does_not_define_is_refused(tmp_path, change, said):

@@ -60,7 +60,7 @@ def test_the_samples_of_another_site_prove_its_limits(here, tmp_path):
 def test_other_weights_are_not_compared_and_both_checksums_are_named(here, tmp_path):
     plan = merge_into(here, export_of(tmp_path / "there", matrix=MATRIX, weights="b" * 64))
     (reason,) = skipped(plan)
-    assert "weights bbbbbbbbbbbb at gpu-box and aaaaaaaaaaaa at here" in reason
+    assert "weights bbbbbbbbbbbb at gpu-box and aaaaaaaaaaaa here" in reason
     assert "artifacts=true" in reason
     assert plan["sites"][0]["not_comparable"] == 1
     table, _ = decided(plan, here)
@@ -71,7 +71,7 @@ def test_weights_that_were_pruned_otherwise_are_not_compared(tmp_path):
     measure(tmp_path / "here", site="here", matrix=PRUNED)
     there = export_of(tmp_path / "there", matrix=PRUNED, artifact_weights="c" * 64)
     (reason,) = skipped(merge_into(tmp_path / "here", there))
-    assert reason.startswith("prune50 made weights cccccccccccc of net at gpu-box and aaaaaaaaaaaa at here")
+    assert reason.startswith("prune50 made weights cccccccccccc of net at gpu-box and aaaaaaaaaaaa here")
 
 
 def test_an_optimization_of_the_same_name_with_other_passes_is_not_compared(here, tmp_path):
@@ -89,15 +89,15 @@ def test_a_model_of_the_same_name_for_another_task_is_not_compared(here, tmp_pat
     net = {"task": "features", "data": "digits", "sources": {"torch": {"zoo": "lenet-5"}}}
     plan = merge_into(here, export_of(tmp_path / "there", matrix=MATRIX, models={"net": net}))
     (reason,) = skipped(plan)
-    assert reason == "net is for features at gpu-box and for classification at here; name them apart"
+    assert reason == "net is for features at gpu-box and for classification here; name them apart"
     assert plan["study"]["models"]["net"]["task"] == "classification"
 
 
 @pytest.mark.parametrize(
     ("measurement", "said"),
     [
-        ({"max_seconds": 5.0}, "measurement.max_seconds is 5.0 at gpu-box and 10.0 at here"),
-        ({"relative_ci": 0.1}, "measurement.relative_ci is 0.1 at gpu-box and 0.02 at here"),
+        ({"max_seconds": 5.0}, "measurement.max_seconds is 5.0 at gpu-box and 10.0 here"),
+        ({"relative_ci": 0.1}, "measurement.relative_ci is 0.1 at gpu-box and 0.02 here"),
     ],
 )
 def test_rows_that_were_measured_with_other_settings_are_not_compared(here, tmp_path, measurement, said):

@@ -57,6 +57,12 @@ def test_a_job_that_is_tried_again_gets_more_time_unless_the_device_says_how_muc
     assert submission({"runtime_minutes": 30}).to_profile("gpu", "torch")["runtime"] == 30
 
 
+def test_what_fails_is_tried_again_by_the_snakemake_that_submits_it_and_by_none_in_the_job():
+    plan = submission({}).plan
+    assert Submission(plan).retries("gpu") > 0
+    assert Submission(plan, is_submitting=False).retries("gpu") == 0
+
+
 def test_a_confirmation_is_given_the_time_of_the_contenders_that_are_named(tmp_path):
     resources = submission({}).to_confirm("gpu", str(tmp_path / "contenders.json"))
     most = minutes(resources)

@@ -32,6 +32,7 @@ def record_of(job):
         ("exit 3", "crashed", "the worker ended with exit status 3"),
         ("kill -SEGV $$", "crashed", "the worker died of SIGSEGV"),
         ("echo std::bad_alloc; kill -ABRT $$", "oom", "std::bad_alloc"),
+        ("kill -KILL $$", "crashed", "the worker died of SIGKILL, 3 times"),
         ("sleep 60", "timeout", "the worker said nothing for 0.5 s (timeout_seconds)"),
     ],
 )
@@ -40,6 +41,14 @@ def test_what_ends_a_worker_is_a_record(tmp_path, body, status, reason):
     record = record_of(make_training_job(tmp_path, python=python, timeout_seconds=0.5))
     assert (record.status, record.reason) == (status, reason)
     assert record.fingerprints
+
+
+def test_a_full_disk_is_no_record(tmp_path, capsys):
+    python = python_that(tmp_path, "echo 'OSError: [Errno 28] No space left on device'; exit 1")
+    job = make_training_job(tmp_path, python=python)
+    assert supervisor.main(json.dumps(job.to_dict(), default=str)) == os.EX_IOERR
+    assert "free some space, and run again" in capsys.readouterr().err
+    assert not job.path().exists()
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def run_export(asked: argparse.Namespace) -> int:
 
     try:
         plan = read_json(asked.plan)
-        output = asked.to or Path(f"reports/export-{plan['study']['config']['site']}.zip")
+        output = asked.to or Path(f"reports/export-{plan['study']['config'].get('site')}.zip")
         count = write_export(plan, output, asked.artifacts)
     except (ExportError, RecordError) as error:
         print(f"export: {error}", file=sys.stderr)

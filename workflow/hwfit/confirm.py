@@ -8,7 +8,9 @@ those go on that the decision cannot tell apart, up to a bound: what is left the
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,7 @@ from typing import Any
 from hwfit.collect import read_inventories, read_rows
 from hwfit.layout import attempts_file
 from hwfit.matrix import Plan
+from hwfit.process import die_with_parent
 from hwfit.recommendation import still_open
 from hwfit.records import Cell
 
@@ -86,4 +89,7 @@ def measure_supervised(plan: Plan, cell: Cell, round: int, batch_sizes: list[int
     command = [sys.executable, "-m", "hwfit.worker", "supervise"]
     command += ["--job", json.dumps(plan.job(cell, round, batch_sizes), sort_keys=True)]
     command += ["--attempts", attempts_file(cell, round)]
-    subprocess.run(command, check=True)
+    parent = os.getpid()
+    # Politely, so that a supervisor ends its worker and knows why.
+    end = signal.SIGTERM
+    subprocess.run(command, check=True, preexec_fn=lambda: die_with_parent(parent, end))

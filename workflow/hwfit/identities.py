@@ -39,6 +39,19 @@ def each_of(inventory: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from inventory[IDENTITIES].values() if IDENTITIES in inventory else [inventory]
 
 
+def each_named(inventories: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every inventory with its device's name; of a class that met several identities, each with that too."""
+    for device, inventory in inventories.items():
+        several = is_of_several(inventory)
+        for each in each_of(inventory) if several else [inventory]:
+            yield f"{device} ({each.get('identity')})" if several else device, each
+
+
+def is_of_several(inventory: Mapping[str, Any]) -> bool:
+    """Whether it is of a class of nodes that met several identities, so that no limit holds for all rows."""
+    return len(inventory.get(IDENTITIES, {})) > 1
+
+
 def met_by(profiles: Iterable[Profile]) -> dict[str, str]:
     """The identities that rounds met, with their names."""
     found = {}

@@ -5,7 +5,9 @@ Standard library only: both wings need it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import os
 import select
 import signal
@@ -20,8 +22,6 @@ SNAKEMAKE = "HWFIT_SNAKEMAKE_PID"
 PR_SET_PDEATHSIG = 1
 OTHERS_WRITE = 0o002
 
-_snakemake_is_gone = threading.Event()
-
 
 def deny_others() -> None:
     """From now on nothing is made that everybody may write, whatever the umask was."""
@@ -30,11 +30,12 @@ def deny_others() -> None:
 
 
 def deny_others_these(paths: Iterable[Path]) -> None:
-    """Take from everybody the right to write some files that are there."""
+    """Take from everybody the right to write some files that are there, as far as they are this user's."""
     for path in paths:
         mode = path.lstat().st_mode
         if mode & OTHERS_WRITE and not stat.S_ISLNK(mode):
-            path.chmod(stat.S_IMODE(mode) & ~OTHERS_WRITE)
+            with contextlib.suppress(PermissionError):
+                path.chmod(stat.S_IMODE(mode) & ~OTHERS_WRITE)
 
 
 def end_with_snakemake() -> None:
@@ -43,39 +44,58 @@ def end_with_snakemake() -> None:
     The shell between them outlives a Snakemake that is killed, so that the kernel tells nobody down here. A
     thread asleep on a process handle (Linux 5.3) is told. Nothing happens where there is no such Snakemake.
     """
-    number = os.environ.get(SNAKEMAKE, "")
-    if not number.isdecimal() or not hasattr(os, "pidfd_open"):
-        return
     try:
-        handle = os.pidfd_open(int(number))
+        handle = handle_of_snakemake()
     except ProcessLookupError:
-        _end()
+        end_this_process()
         return
-    except OSError:
-        return
-    threading.Thread(target=_wait, args=(handle,), name="end with Snakemake", daemon=True).start()
+    if handle is not None:
+        threading.Thread(target=follow, args=(handle,), name="end with Snakemake", daemon=True).start()
 
 
 def snakemake_is_gone() -> bool:
-    """Whether it is for this reason that the process ends."""
-    return _snakemake_is_gone.is_set()
+    """Whether the Snakemake that started this process has ended."""
+    try:
+        handle = handle_of_snakemake()
+    except ProcessLookupError:
+        return True
+    return handle is not None and has_ended(handle, 0)
 
 
-def die_with_parent(parent: int) -> None:
-    """In a child, before it runs: be killed when the parent's thread that started it is gone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+@functools.cache
+def handle_of_snakemake() -> int | None:
+    """A handle of its process; None where none is known. Raises ProcessLookupError where it is gone."""
+    number = os.environ.get(SNAKEMAKE, "")
+    if not number.isdecimal() or not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(int(number))
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None
 
 
-def _wait(handle: int) -> None:
+def has_ended(handle: int, limit_ms: int | None = None) -> bool:
+    """Sleep until a process has ended, or a time is over."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
-    poll.poll()
-    _end()
+    return bool(poll.poll(limit_ms))
 
 
-def _end() -> None:
-    _snakemake_is_gone.set()
-    # To the main thread, which alone can leave what it waits for.
+def follow(handle: int) -> None:
+    """End this process when another one has."""
+    has_ended(handle)
+    end_this_process()
+
+
+def end_this_process() -> None:
+    """As a scheduler would; told to the main thread, which alone can leave what it waits for."""
     signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # type: ignore[arg-type]
+
+
+def die_with_parent(parent: int, how: int = signal.SIGKILL) -> None:
+    """In a child, before it runs: get a signal when the parent's thread that started it is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -24,8 +24,8 @@ for device in submission.classes:
             **submission.to_probe(device),
         retries: submission.retries(device)
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator}'
-            " --index {params.index} --cores {params.cores} --output {output:q} > {log:q} 2>&1"
+            '"$HWFIT_PYTHON" -m hwfit.worker probe --accelerator {params.accelerator:q}'
+            " --index {params.index:q} --cores {params.cores:q} --output {output:q} > {log:q} 2>&1"
 
 
 for device in submission.classes:
@@ -61,6 +61,6 @@ for device in submission.classes:
             **submission.to_take_stock(device),
         retries: submission.retries(device)
         shell:
-            '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device} --probe {input.probe:q}'
+            '"$HWFIT_PYTHON" -m hwfit.worker inventory --device {params.device:q} --probe {input.probe:q}'
             " --identities {params.identities:q} --environments {params.environments:q}"
             " --output {output:q} > {log:q} 2>&1"

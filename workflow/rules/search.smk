@@ -48,5 +48,5 @@ checkpoint choose_round:
         CONTROL_YAML
     localrule: True
     shell:
-        '"$HWFIT_PYTHON" -m hwfit choose-round --plan {input.plan:q} --round {wildcards.round}'
+        '"$HWFIT_PYTHON" -m hwfit choose-round --plan {input.plan:q} --round {wildcards.round:q}'
         " --output {output:q} > {log:q} 2>&1"

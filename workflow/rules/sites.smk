@@ -18,6 +18,7 @@ for site, export in EXPORTS.items():
             f"logs/sites/{site}.log",
         conda:
             CONTROL_YAML
+        localrule: True
         shell:
             '"$HWFIT_PYTHON" -m hwfit import --export {input:q} > {log:q} 2>&1'
 
@@ -38,6 +39,7 @@ if TAKEN:
             "logs/taken/{taken}.log",
         conda:
             CONTROL_YAML
+        localrule: True
         shell:
             '"$HWFIT_PYTHON" -m hwfit take --export {input:q} --artifact {wildcards.taken:q} > {log:q} 2>&1'
 

@@ -103,7 +103,11 @@ class LogHandler(LogHandlerBase):
             case LogEvent.JOB_FINISHED:
                 self.finish(told.job_id, now_s)
             case LogEvent.JOB_ERROR:
-                self.fail(told.jobid)
+                self.fail(told.jobid, getattr(told, "log", ()))
+                self.show(now_s)
+            case LogEvent.GROUP_ERROR:
+                for each in told.job_error_info:
+                    self.fail(each["jobid"], [*each["log"], *told.aux_logs])
                 self.show(now_s)
             case LogEvent.PROGRESS:
                 self.tally.set_total(told.total)
@@ -128,13 +132,13 @@ class LogHandler(LogHandlerBase):
             self.say(f"{job.about}, {outcome}" if outcome.batch_size else f"{job.about}: {outcome}", "yellow")
         self.log(f"{job.about}{came_of(found)} ({seconds:.1f} s); {self.state(now_s)}")
 
-    def fail(self, number: int) -> None:
-        """A job failed: say which, and the end of its log."""
+    def fail(self, number: int, logs: Sequence[str]) -> None:
+        """A job failed: say which, and the end of its logs, among them those of a scheduler."""
         job = self.tally.fail(number)
         if job is None:
             return
         text = f"failed: {job.about}"
-        for path in self.logs.get(number, ()):
+        for path in dict.fromkeys([*self.logs.get(number, ()), *logs]):
             text += f" (log: {path})" + "".join(f"\n    {line}" for line in last_lines(Path(path)))
         self.log(text)
         self.say(text, "red")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from hwfit.identities import each_named
 from hwfit.records import STATUSES, TRUST_BREAKING_FLAGS
 from hwfit.report import numbers
 from hwfit.report.language import Language
@@ -108,7 +109,7 @@ def validity(rows: pd.DataFrame, words: Language) -> dict[str, Any]:
 def environment(inventories: Mapping[str, Mapping[str, Any]], words: Language) -> list[dict[str, Any]]:
     """Each device as its inventory tells it; what it does not tell is left out."""
     devices = []
-    for name, inventory in inventories.items():
+    for name, inventory in each_named(inventories):
         facts: list[tuple[str, str]] = [
             (words(f"environment.{key}"), str(value))
             for key in ("name", "accelerator", "identity", "driver", "cores")

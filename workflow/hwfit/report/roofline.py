@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from hwfit.identities import is_of_several
 from hwfit.roofline import Roofs, roofs_of, work_of
 
 
@@ -19,7 +20,11 @@ def places(rows: pd.DataFrame) -> pd.DataFrame:
 
 def roofs(inventories: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The roofs of each device whose two limits were measured: {"device", "format", "gflops", "gb_s"}."""
-    known: dict[str, Roofs] = {device: roofs_of(inventory) for device, inventory in inventories.items()}
+    known: dict[str, Roofs] = {
+        device: roofs_of(inventory)
+        for device, inventory in inventories.items()
+        if not is_of_several(inventory)
+    }
     return [
         {"device": device, "format": name, "gflops": gflops, "gb_s": found.gb_s}
         for device, found in known.items()

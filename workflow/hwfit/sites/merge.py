@@ -34,13 +34,18 @@ CARRY = (
 class Party:
     """What one site has measured: its study and combinations, and the cards of what it ran.
 
-    `name` is the site's, or `here`.
+    `name` is the site's; of the one that decides, `here`.
     """
 
     name: str
     study: Mapping[str, Any]
     combinations: Sequence[Mapping[str, Any]]
     cards: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a message says it."""
+        return self.name if self.name == HERE else f"at {self.name}"
 
     @cached_property
     def models(self) -> set[str]:
@@ -146,20 +151,20 @@ def other_subjects(cell: Cell, party: Party, parties: Sequence[Party]) -> Iterat
     lead = first((each for each in parties if cell.optimization in each.optimizations), party)
     passes, known = party.passes(cell.optimization), lead.passes(cell.optimization)
     if passes != known:
-        said = f"{cell.optimization} is {words_of(passes)} at {party.name}"
-        theirs = f"{words_of(known)} at {lead.name}"
+        said = f"{cell.optimization} is {words_of(passes)} {party.place}"
+        theirs = f"{words_of(known)} {lead.place}"
         yield f"{said} and {theirs}; give one of them another name, or both the same passes"
     place = f"models/{cell.model}"
     lead = first((each for each in parties if cell.model in each.models and each.card(place)), party)
     task, wanted = (each.study["models"][cell.model]["task"] for each in (party, lead))
     if task != wanted:
-        yield f"{cell.model} is for {task} at {party.name} and for {wanted} at {lead.name}; name them apart"
+        yield f"{cell.model} is for {task} {party.place} and for {wanted} {lead.place}; name them apart"
         return
     if party.failed(place):
         return
     sums = {key: [each.card(place).get(key) for each in (party, lead)] for key in MODEL_SUMS}
     differing = [
-        f"{MODEL_SUMS[key]} {short(mine)} at {party.name} and {short(theirs)} at {lead.name}"
+        f"{MODEL_SUMS[key]} {short(mine)} {party.place} and {short(theirs)} {lead.place}"
         for key, (mine, theirs) in sums.items()
         if mine != theirs
     ]
@@ -170,8 +175,8 @@ def other_subjects(cell: Cell, party: Party, parties: Sequence[Party]) -> Iterat
     lead = first((each for each in parties if each.card(place)), party)
     made, there = (each.card(place).get("weights_sha256") for each in (party, lead))
     if made != there and not party.failed(place):
-        said = f"{cell.optimization} made weights {short(made)} of {cell.model} at {party.name}"
-        yield f"{said} and {short(there)} at {lead.name}; {CARRY}"
+        said = f"{cell.optimization} made weights {short(made)} of {cell.model} {party.place}"
+        yield f"{said} and {short(there)} {lead.place}; {CARRY}"
 
 
 def other_protocols(cell: Cell, party: Party, lead: Party, found: str | None) -> Iterator[str]:
@@ -183,19 +188,19 @@ def other_protocols(cell: Cell, party: Party, lead: Party, found: str | None) ->
         return
     ours, theirs = lead.settings(cell.scenario), party.settings(cell.scenario)
     differing = [
-        f"measurement.{name} is {theirs[name]} at {party.name} and {ours[name]} at {lead.name}"
+        f"measurement.{name} is {theirs[name]} {party.place} and {ours[name]} {lead.place}"
         for name in ours
         if ours[name] != theirs[name]
     ]
     limits = [each.limits_ms(cell.model, cell.scenario) for each in (party, lead)]
     if limits[0] != limits[1]:
         differing.append(
-            f"the limits on percentiles are {limits[0]} ms at {party.name} and {limits[1]} ms at {lead.name}"
+            f"the limits on percentiles are {limits[0]} ms {party.place} and {limits[1]} ms {lead.place}"
         )
     if differing:
         yield f"{', '.join(differing)}; set them equal, measure again and export again"
     else:
-        said = f"its protocol is {found} at {party.name} and {wanted} at {lead.name}"
+        said = f"its protocol is {found} {party.place} and {wanted} {lead.place}"
         yield f"{said}; measure again there with the hwfit of here, and export again"
 
 

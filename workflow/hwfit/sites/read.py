@@ -30,10 +30,9 @@ MANIFEST, PLAN, CARD = "export.json", "plan.json", "card.json"
 EXPORT_VERSION = 1
 # Folders of weights, of which a site that merges needs the cards alone.
 WEIGHTS = ("models", "artifacts", "onnx", "files")
-# What an export has, below results/.
-FOLDERS = ("profiles", "attempts", "confirmations", "devices", "training", "halving", *WEIGHTS)
+# Leads nowhere but below the directory that it is joined to.
 _PART = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]{1,255}"
-SAFE_NAME = re.compile(rf"(?:[a-z]+\.(?:json|csv)|(?:{'|'.join(FOLDERS)})(?:/{_PART})+)")
+SAFE_NAME = re.compile(rf"{_PART}(?:/{_PART})*")
 # Of a manifest, a plan or a record: no real one comes near, and a larger one would fill the memory.
 MOST_BYTES = 2**28
 CHUNK_BYTES = 2**20
@@ -223,5 +222,7 @@ def require_combinations(combinations: Any, study: Study) -> None:
         if not is_known:
             raise ValueError(f"it has a combination of what it does not define: {cell}")
         size, status = entry["batch_size"], entry["status"]
-        if not isinstance(size, int) or status not in ("", *STATUSES) or not isinstance(entry["reason"], str):
+        # What was measured has its status in its record.
+        is_told = status in STATUSES and status != "ok" and isinstance(entry["reason"], str)
+        if not isinstance(size, int) or not (status == "" or is_told):
             raise ValueError(f"{cell}: batch size {size!r}, status {status!r}")

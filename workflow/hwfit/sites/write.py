@@ -10,6 +10,7 @@ from typing import Any
 
 from hwfit import __version__
 from hwfit.archive import members_of, write_zip
+from hwfit.collect import read_rows
 from hwfit.layout import (
     RESULTS,
     checkpoint_directory,
@@ -44,7 +45,7 @@ def write_export(
     ExportError : the site has no name, or nothing was measured
     """
     directory = Path(directory)
-    own = own_part(with_given_up(plan, directory))
+    own = own_part(with_given_up(plan, directory), directory)
     site = own["study"]["config"].get("site", HERE)
     if site == HERE:
         raise ExportError(
@@ -67,16 +68,26 @@ def write_export(
     return count
 
 
-def own_part(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A plan without what was merged into it: each site exports what it has measured itself."""
+def own_part(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """A plan without what was merged into it: each site exports what it has measured itself.
+
+    Why a combination has no record, as one that a search gave up, is said in it: elsewhere nobody could tell.
+    """
     study = plan["study"]
     devices = {name: device for name, device in study["devices"].items() if not site_of(name)}
     config = study["config"] | {"sites": [], "artifacts_from": None}
-    return {
+    entries = [entry for entry in plan["combinations"] if not site_of(entry["device"])]
+    own = {
         "study": study | {"devices": devices, "config": config},
-        "combinations": [entry for entry in plan["combinations"] if not site_of(entry["device"])],
+        "combinations": entries,
         "training": plan.get("training", []),
     }
+    rows = read_rows(own, directory)
+    own["combinations"] = [
+        entry if row.first else entry | {"status": row.status, "reason": row.reason}
+        for entry, row in zip(entries, rows, strict=True)
+    ]
+    return own
 
 
 def members_to_pack(

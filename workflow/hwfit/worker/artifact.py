@@ -13,6 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from hwfit.process import die_with_parent
 from hwfit.records import SCHEMA_VERSION, read_json, write_record
 from hwfit.worker.errors import Incorrect, NotWritten, Unavailable, Unsupported, require_space
 
@@ -31,7 +32,8 @@ def make_artifact(asked: argparse.Namespace) -> int:
     card = asked.output / "card.json"
     card.unlink(missing_ok=True)
     command = [environment["python"], "-m", "hwfit.worker", *sys.argv[1:]]
-    done = subprocess.run(command, env=os.environ | inside)
+    parent = os.getpid()
+    done = subprocess.run(command, env=os.environ | inside, preexec_fn=lambda: die_with_parent(parent))
     if done.returncode == os.EX_IOERR:
         return os.EX_IOERR
     if not card.exists():

@@ -22,7 +22,7 @@ from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.meters import find
 from hwfit.worker.reference_memory import ReferenceProcess, memory_of_activations, memory_of_weights
 from hwfit.worker.reference_model import inputs_of, open_reference
-from hwfit.worker.supervisor import environment_without_thread_counts
+from hwfit.worker.supervisor import environment_without_thread_counts, prepare_child
 
 PEAKS_LIMIT_S = 300
 # Fresh processes time the reference model, each runtime's as many as it takes for so many degrees of
@@ -80,7 +80,7 @@ def ask_runtime(
     command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"]), *options]
     command += ["--identity", probe.get("identity") or ""]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    cores = probe.get("pinned_cores")
+    cores, parent = probe.get("pinned_cores"), os.getpid()
     if cores:
         command += ["--threads", str(len(cores))]
     try:
@@ -90,7 +90,7 @@ def ask_runtime(
             text=True,
             timeout=PEAKS_LIMIT_S,
             env=environment_without_thread_counts() | paths | probe["environment"],
-            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+            preexec_fn=lambda: prepare_child(parent, None, cores or ()),
         )
     except subprocess.TimeoutExpired as error:
         told = last_told((error.stdout or b"").decode(errors="replace"))

@@ -55,7 +55,11 @@ class Ending(enum.Enum):
 
 
 class Attempts:
-    """The log of a job's attempts: one JSON line when a batch size begins, one when it has a row."""
+    """The log of a job's attempts: one JSON line when a batch size begins, one when it has a row.
+
+    Others say that a worker was lost before it began, or that one that began is released: what ended it had
+    nothing to do with it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,7 +99,7 @@ class Attempts:
             with contextlib.suppress(ValueError, AttributeError, KeyError):
                 line = json.loads(text)
                 if line.get("batch_size") == batch_size and line.get("subject") == subject:
-                    after = {"begin": count + 1, "released": max(count - 1, 0)}
+                    after = {"begin": count + 1, "lost": count + 1, "released": max(count - 1, 0)}
                     count = after.get(line["event"], 0)
         return count
 
@@ -218,7 +222,7 @@ def run_worker(
     concerned = [at_work] if at_work is not None else left
     if status == "crashed" and worker.was_killed_from_outside():
         for batch_size in concerned if at_work is None else ():
-            attempts.append("begin", batch_size, subject=job.fingerprints(batch_size)["subject"])
+            attempts.append("lost", batch_size, subject=job.fingerprints(batch_size)["subject"])
         times = max(attempts.interrupted(size, job.fingerprints(size)["subject"]) for size in concerned)
         if times < MAX_INTERRUPTED_ATTEMPTS:
             print(f"{job.cell}, batch {concerned[0]}: {reason}; again", flush=True)

@@ -103,7 +103,8 @@ def watts_in(line: str) -> float:
     try:
         return float(line)
     except ValueError:
-        said = f"the command printed {line.strip()[:80]!r}: it has to print watts, one number a line, without"
+        printed = without_credentials(line.strip()[:80])
+        said = f"the command printed {printed!r}: it has to print watts, one number a line, without"
         raise SensorFault("energy_command_failed", f"{said} a unit") from None
 
 
