@@ -32,9 +32,9 @@ DISTURBED = 10.0
 # many, so this is more than the 1.96 of one pair. On 40 simulated sweeps 2.0 found 95%, 2.2 all; 2.8 took
 # 2 points more of the time (benchmarks/guided.py).
 CERTAIN = 2.2
-# No 90th or 99th percentile of reports/examples was further above the median than this, nor peak memory
-# above its prediction (but for one network in one runtime).
-TAILS = {0.90: 1.5, 0.99: 3.0}
+# No 90th or 99th percentile of reports/examples was further above the median than this; peak memory was so
+# much above its prediction in 7 of the 102 rows of benchmarks/README.md, language models most of them.
+TAILS = {0.90: 1.5, 0.99: 3.2}
 MEMORY_MARGIN = 1.5
 # How far accuracy and fidelity may be from batch size to batch size.
 QUALITY_MARGIN = 0.003
