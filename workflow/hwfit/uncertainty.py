@@ -29,8 +29,8 @@ class Spread:
 # What is assumed where no spread could be measured, neither in the inventory nor by rounds. Seen for small
 # models: 15% on a small shared machine, 1-2% on a quiet server.
 ASSUMED_SPREAD = Spread(0.05, 4)
-# Of the logarithm: with it nothing is known of a median, and exponentials of more would overflow. Seen: 332, of
-# 67 calls on a host whose two cores fourteen others wanted.
+# Of the logarithm: with it nothing is known of a median, and exponentials of more would overflow. Seen: 332,
+# of 67 calls on a host whose two cores fourteen others wanted.
 LARGEST_ERROR = 10.0
 
 
