@@ -7,8 +7,8 @@ from benchmarks.sweeps import recorded, simulated
 
 
 def test_it_names_the_same_winner_or_one_of_its_tie_at_a_quarter_of_the_time():
-    found = compare(simulated(seed) for seed in range(24))
-    assert found["same_or_tied"] >= GOAL_SAME - 0.05, "of 24, one may miss"
+    found = compare(simulated(seed) for seed in range(6))
+    assert found["same_or_tied"] >= GOAL_SAME
     assert found["cost_of_all"] <= GOAL_COST
 
 

@@ -159,6 +159,7 @@ def replay_profile(job: Job, batch_size: int, events: TextIO) -> Profile:
         for name, value in found.metrics.items()
     }
     if job.is_screening:
+        metrics["wall_s"] = LOOK_SECONDS
         found.details["is_evaluated"] = True
     row = replace(
         found,

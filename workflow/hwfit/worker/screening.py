@@ -60,8 +60,12 @@ def main(jobs_text: str, verdict: Path | None, output: Path) -> int:
     ]
     screened = [screened_of(data) for data in asked]
     with_frameworks_loaded(asked, screened)
-    for job, attempts in screened:
-        supervise(job, attempts)
+    try:
+        for job, attempts in screened:
+            supervise(job, attempts)
+    except NotWritten as error:
+        print(error, file=sys.stderr)
+        return os.EX_IOERR
     records = [str(job.path(size)) for job, _ in screened for size in job.batch_sizes]
     for path in records:
         try:
