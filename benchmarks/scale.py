@@ -101,7 +101,8 @@ def growth(steps: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
 def measure_sweep(place: Path, size: Sequence[int], skip: Collection[str]) -> dict[str, dict[str, Any]]:
     """Each step of one sweep, in its order."""
     shutil.rmtree(place, ignore_errors=True)
-    (place / "config").mkdir(parents=True)
+    for name in ("config", "results"):
+        (place / name).mkdir(parents=True)
     (place / "Snakefile").write_text(SNAKEFILE)
     configure(place, *size)
     found = {"dry_run": watched(place, STEPS["dry_run"])}

@@ -122,13 +122,14 @@ def kill_and_run_again(sweep: Sweep, victim: str, unbroken: Sweep, lasts_s: floa
     unbroken : the same study, run to its end
     lasts_s : how long that took
     """
-    after_s = random.Random(seed).uniform(0.2, lasts_s)
+    generator = random.Random(seed)
+    after_s, into_s = generator.uniform(0.2, lasts_s), generator.uniform(0, 2 * RECORD_SECONDS)
     with contextlib.ExitStack() as stack:
         while True:
             process = sweep.start()
             stack.callback(end_all, sweep, process)
             time.sleep(after_s)
-            if kill(sweep, process, victim):
+            if kill(sweep, process, victim, into_s):
                 break
             # Over before there was anything to kill: earlier then, and from the beginning.
             after_s *= 0.7
@@ -147,8 +148,10 @@ def kill_and_run_again(sweep: Sweep, victim: str, unbroken: Sweep, lasts_s: floa
     return Killing(victim, after_s, len(again))
 
 
-def kill(sweep: Sweep, process: subprocess.Popen[str], victim: str) -> bool:
-    """End what is to die, as soon as it is there; returns whether the run was still under way."""
+def kill(sweep: Sweep, process: subprocess.Popen[str], victim: str, into_s: float) -> bool:
+    """End what is to die, so many seconds into its life where it is a job's; returns whether the run was
+    still under way.
+    """
     if process.poll() is not None:
         return False
     if victim == "snakemake":
@@ -162,6 +165,8 @@ def kill(sweep: Sweep, process: subprocess.Popen[str], victim: str) -> bool:
         fill(sweep.directory / "filler")
     else:
         while process.poll() is None:
+            if sweep.processes(OF_PROCESS[victim]):
+                time.sleep(into_s)
             if found := sweep.processes(OF_PROCESS[victim]):
                 # Python's own process, not the shell that names it.
                 with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What goes wrong on a cluster becomes a retry or a row, and what is interrupted is taken back.
+"""What goes wrong on a cluster becomes a retry or a row, what is interrupted is taken back, and the like.
 
 Most of such a run is waiting, so all of them are under way at once, and each test looks at one.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from cluster import Cluster, wait_until
+from hwfit.records import read_json
 from submitted import SubmittedProject
 
 HERE = {"partition": "main", "exclusive": False, "cpus": 2, "mem_mb": 1500}
@@ -95,6 +96,11 @@ def grouped(project: SubmittedProject) -> Run:
     return Run(project, project.run("--until", "profile_node_torch", *group))
 
 
+def on_another_node(project: SubmittedProject) -> Run:
+    project.ask_for(batch_sizes=[16], slurm=HERE | {"partition": "other"})
+    return Run(project, project.run(str(project.target(16))))
+
+
 def interrupted(project: SubmittedProject) -> Run:
     project.ask_for(batch_sizes=[16], slurm=HERE, optimizations=TWO)
     process = project.start("--until", "profile_node_torch")
@@ -120,6 +126,7 @@ SCENARIOS = (
     cancelled_elsewhere,
     interrupted,
     grouped,
+    on_another_node,
 )
 
 
@@ -159,7 +166,7 @@ def test_cells_that_are_one_submission_are_measured_one_after_the_other(ended):
     assert job["TresPerNode"] == "gres:npu:1"
     spans = []
     for optimization in TWO:
-        begin, row = project.attempts(optimization)
+        begin, *_, row = project.attempts(optimization)
         spans.append((begin["at"], row["at"]))
     (_, first_end), (second_start, _) = sorted(spans)
     assert first_end <= second_start
@@ -169,6 +176,14 @@ def test_another_executor_needs_its_commands_alone_to_submit_what_was_cancelled_
     run = ended(cancelled_elsewhere)
     assert run.project.record(16)["status"] == "ok"
     assert states(run.project) == ["CANCELLED", "COMPLETED"]
+
+
+def test_another_node_of_the_class_is_another_identity_with_an_inventory_of_its_own(ended):
+    project = ended(on_another_node).project
+    identity = project.record(16)["context"]["device"]["identity"]
+    assert identity.startswith("cpu:n2:")
+    (inventory,) = (project.directory / "results/devices/node/identities").glob("*/inventory.json")
+    assert read_json(inventory)["identity"] == identity
 
 
 def test_a_job_that_is_killed_again_and_again_becomes_a_row(ended, cluster):

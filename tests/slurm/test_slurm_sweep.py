@@ -4,8 +4,6 @@ import re
 from datetime import datetime
 from itertools import combinations
 
-import pytest
-
 from hwfit.records import COLUMNS, read_json
 
 
@@ -81,20 +79,3 @@ def test_a_second_run_submits_nothing(swept, cluster):
     before = len(cluster.all_jobs())
     assert "Nothing to be done" in swept.project.run()
     assert len(cluster.all_jobs()) == before
-
-
-@pytest.fixture
-def elsewhere(project):
-    """That project, with a further batch size to be measured in a partition whose nodes have another name."""
-    project.ask_for(batch_sizes=[1, 8, 16], slurm={"partition": "other", "exclusive": False, "cpus": 2})
-    return project
-
-
-def test_another_node_of_the_class_is_another_identity_with_peaks_of_its_own(elsewhere):
-    elsewhere.run(str(elsewhere.target(16)))
-    identity = elsewhere.record(16)["context"]["device"]["identity"]
-    assert identity.startswith("cpu:n2:")
-    (inventory,) = (elsewhere.directory / "results/devices/node/identities").glob("*/inventory.json")
-    found = read_json(inventory)
-    assert found["identity"] == identity
-    assert found["peaks"]["matmul_float32_gflops"] > 0

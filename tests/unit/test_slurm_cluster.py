@@ -2,7 +2,7 @@
 
 import pytest
 
-from hwfit.slurm_cluster import check, minutes_of, parse
+from hwfit.slurm_cluster import candidates_of, check, longest_minutes, minutes_of, parse
 from hwfit.slurm_sections import Slurm
 
 SINFO = """cpu|cpu*|(null)|(null)|64|256000|2-00:00:00
@@ -75,6 +75,13 @@ def test_what_the_cluster_has_is_no_problem(asked):
 )
 def test_what_no_node_has_is_told_with_what_there_is(asked, said):
     assert problems(**asked) == [said]
+
+
+@pytest.mark.parametrize(
+    ("partition", "longest"), [("gpu", 1440), ("cpu,debug", 2880), ("long", None), ("cpu,long", None)]
+)
+def test_the_longest_limit_is_that_of_the_partitions_that_are_named(partition, longest):
+    assert longest_minutes(candidates_of(Slurm(partition=partition), NODES)) == longest
 
 
 def test_a_cluster_without_a_default_partition_wants_one_named():

@@ -57,6 +57,12 @@ def test_a_job_that_is_tried_again_gets_more_time_unless_the_device_says_how_muc
     assert submission({"runtime_minutes": 30}).to_profile("gpu", "torch")["runtime"] == 30
 
 
+def test_no_job_asks_for_more_time_than_its_partition_allows():
+    plan = submission({}).plan
+    resources = Submission(plan, longest_minutes={"gpu": 60.0}).to_profile("gpu", "torch")
+    assert [minutes(resources, attempt=attempt) for attempt in (2, 3, 4)] == [48, 60, 60]
+
+
 def test_what_fails_is_tried_again_by_the_snakemake_that_submits_it_and_by_none_in_the_job():
     plan = submission({}).plan
     assert Submission(plan).retries("gpu") > 0

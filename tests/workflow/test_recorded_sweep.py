@@ -1,12 +1,14 @@
 """Sweeps that are replayed: all of the workflow but the measuring, on hardware that is not here."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from benchmarks import scale
 
 from hwfit.records import Cell
-from projects import Project
+from projects import ROOT, Project
 from recordings import make_config, record
 
 # Models, devices, runtimes, optimizations.
@@ -30,6 +32,7 @@ def replayed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HWFIT_RECORDED", str(directory / "recording"))
         patch.setenv("HWFIT_RECORDED_PACE", "0")
+        patch.setenv("PYTHONPATH", str(ROOT / "workflow"))
         project.run("--scheduler", "greedy")
         yield project, found
 
@@ -63,6 +66,16 @@ def test_its_rows_say_that_nothing_was_measured_here(replayed):
     assert "Replayed from the records of another run" in page
 
 
+def test_retry_starts_workers_for_what_may_go_away_and_for_nothing_else(replayed):
+    project, recorded = replayed
+    before = begun(project)
+    gone = [key for key, (status, _) in recorded.items() if status == "crashed" and key[1] in FEWER]
+    subprocess.run([sys.executable, "-m", "hwfit", "retry"], cwd=project.directory, check=True)
+    project.run("--scheduler", "greedy")
+    assert len(begun(project)) - len(before) == len(gone) > 0
+    assert outcomes(project)[gone[0]] == "crashed"
+
+
 def test_one_batch_size_more_starts_workers_for_that_alone(replayed):
     project, recorded = replayed
     before = begun(project)
@@ -82,6 +95,14 @@ def test_what_was_not_recorded_fails_the_job_and_its_log_names_the_file(replayed
     project.configure(parts.pop("config"), **parts)
     project.run("--scheduler", "greedy", fails=True)
     assert "models/net-3: not recorded" in (project.directory / "logs/models/net-3.log").read_text()
+
+
+def test_a_recording_that_is_not_there_stops_before_any_job(replayed, monkeypatch):
+    project, _ = replayed
+    monkeypatch.setenv("HWFIT_RECORDED", "/nowhere/results")
+    said = project.run("-n", fails=True)
+    assert "HWFIT_RECORDED is /nowhere/results: no directory" in said
+    assert "Traceback" not in said
 
 
 def test_every_step_of_a_sweep_that_the_benchmark_times_comes_to_its_end(tmp_path):

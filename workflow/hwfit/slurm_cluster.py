@@ -33,17 +33,33 @@ class Nodes:
     limit_minutes: float | None
 
 
-def require(devices: Mapping[str, Slurm]) -> None:
-    """Raises ConfigError where the cluster that can be asked has not what devices ask for.
+def require(devices: Mapping[str, Slurm]) -> dict[str, float]:
+    """The longest time limit, in minutes, that the jobs of each device may have, where there is one.
 
-    Nothing is said where there is no cluster, where it does not answer, and inside of a job of it.
+    Nothing is known where there is no cluster, where it does not answer, and inside of a job of it. Raises
+    ConfigError where the cluster has not what devices ask for.
     """
-    if not devices or "SLURM_JOB_ID" in os.environ:
-        return
-    nodes = read_nodes()
+    nodes = read_nodes() if devices and "SLURM_JOB_ID" not in os.environ else []
+    if not nodes:
+        return {}
     problems = [problem for name, asked in devices.items() for problem in check(name, asked, nodes)]
-    if nodes and problems:
+    if problems:
         raise ConfigError(*problems)
+    limits = {name: longest_minutes(candidates_of(asked, nodes)) for name, asked in devices.items()}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def candidates_of(asked: Slurm, nodes: Sequence[Nodes]) -> list[Nodes]:
+    """The nodes of the partitions that a device names, or of the default one."""
+    wanted = asked.partition.split(",") if asked.partition else []
+    return [each for each in nodes if each.partition in wanted or (not wanted and each.is_default)]
+
+
+def longest_minutes(nodes: Sequence[Nodes]) -> float | None:
+    """The longest time limit of some nodes' partitions, in minutes; None where one has none."""
+    limits = [each.limit_minutes for each in nodes]
+    known = [limit for limit in limits if limit is not None]
+    return max(known) if known and len(known) == len(limits) else None
 
 
 def read_nodes() -> list[Nodes]:
@@ -98,7 +114,7 @@ def check(name: str, asked: Slurm, nodes: Sequence[Nodes]) -> Iterator[str]:
         if partition not in there:
             said = f"{place}.partition is {shown(partition)}, which the cluster does not have"
             yield f"{said}; it has: {listed(there)}{nearest(partition, there)}"
-    candidates = [each for each in nodes if each.partition in wanted or (not wanted and each.is_default)]
+    candidates = candidates_of(asked, nodes)
     if not candidates:
         if not wanted:
             yield f"{place} lacks `partition`, and the cluster has no default one; it has: {listed(there)}"
@@ -121,9 +137,8 @@ def check(name: str, asked: Slurm, nodes: Sequence[Nodes]) -> Iterator[str]:
         yield f"{place}.cpus is {asked.cpus}, and {where} more than {cpus}"
     if asked.mem_mb and asked.mem_mb > memory:
         yield f"{place}.mem_mb is {asked.mem_mb}, and {where} more than {memory:.0f}"
-    limits = [each.limit_minutes for each in candidates]
-    longest = max((limit for limit in limits if limit is not None), default=None)
-    if asked.runtime_minutes and longest and None not in limits and asked.runtime_minutes > longest:
+    longest = longest_minutes(candidates)
+    if asked.runtime_minutes and longest is not None and asked.runtime_minutes > longest:
         yield f"{place}.runtime_minutes is {asked.runtime_minutes}; the longest allowed there is {longest:g}"
 
 

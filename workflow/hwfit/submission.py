@@ -6,9 +6,10 @@ executor's submit command may use them too. A device without the section `slurm`
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -34,10 +35,12 @@ class Submission:
     Attributes
     ----------
     is_submitting : whether this Snakemake submits jobs, or is one that runs inside of a job
+    longest_minutes : the longest time limit that the cluster allows the jobs of a class, where it is known
     """
 
     plan: Plan
     is_submitting: bool = True
+    longest_minutes: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def classes(self) -> dict[str, Slurm]:
@@ -123,6 +126,8 @@ class Submission:
         if slurm is None:
             return {}
         limit: Any = None if is_estimated else slurm.runtime_minutes
+        # A job that asks for more than is allowed waits for ever.
+        longest = self.longest_minutes.get(device, math.inf)
         asked = {
             "slurm_partition": slurm.partition,
             "slurm_account": slurm.account,
@@ -132,7 +137,7 @@ class Submission:
             "mem_mb": slurm.mem_mb,
             "cpus_per_task": slurm.cpus or CLUSTER_DECIDES,
             "slurm_extra": "--exclusive" if slurm.is_exclusive else None,
-            "runtime": limit or (lambda wildcards, attempt: minutes(wildcards) * attempt),
+            "runtime": limit or (lambda wildcards, attempt: int(min(minutes(wildcards) * attempt, longest))),
             ALONE: 1,
         }
         return {name: value for name, value in asked.items() if value is not None}

@@ -30,6 +30,9 @@ class Spread:
 # What is assumed where no spread could be measured, neither in the inventory nor by rounds. Seen for small
 # models: 15% on a small shared machine, 1-2% on a quiet server.
 ASSUMED_SPREAD = Spread(0.05, 4)
+# Of the logarithm: with it nothing is known of a median, and exponentials of more would overflow. Seen: 332,
+# of 67 calls on a host whose two cores fourteen others wanted.
+LARGEST_ERROR = 10.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def estimate(medians_ms: Sequence[float], within: Sequence[float], spread: Sprea
     # The spread of medians holds the doubt within them too; where that is larger in this row, it counts, as
     # the middle one of the rounds has it: one restless round says nothing of where the others agree.
     variance = float(np.median(np.square(within)))
-    return Estimate(centre, math.sqrt(max(spread.relative**2, variance) / rounds), spread.degrees)
+    error = math.sqrt(max(spread.relative**2, variance) / rounds)
+    return Estimate(centre, min(error, LARGEST_ERROR), spread.degrees)
 
 
 @functools.cache
