@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +145,17 @@ def test_what_a_killed_process_left_is_removed_once_nobody_can_be_writing_it(tmp
         os.utime(path, (long_ago, long_ago))
     remove_unfinished(tmp_path)
     assert sorted(place.iterdir()) == [new, other]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "results/profiles/cpu@box-1.2/torch/net/baseline/single_stream/round0/bs1.json",
+        "results/profiles/cpu@box-1.2/torch/net/baseline/single_stream/round1/bs1.json",
+        "results/devices/cpu@box-1.2/inventory.json",
+        "results/confirmations/cpu@box-1.2.json",
+        "results/sites/box-1.2.json",
+    ],
+)
+def test_what_came_from_another_site_is_laid_down_again_whole(path):
+    assert [str(each) for each in asked_for(Path(path))] == ["results/sites/box-1.2.json"]

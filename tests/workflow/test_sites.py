@@ -98,6 +98,13 @@ def test_with_the_weights_of_the_one_site_the_other_trains_nothing_and_both_are_
     assert re.search(r"cpu@workshop · torch</th>.*?<td>intra_op 2,", page)
     assert "Nothing to be done" in office.run()
 
+    # What was damaged after it was laid down is laid down again.
+    (record,) = (office.directory / "results/profiles/cpu@workshop").glob("**/round0/bs8.json")
+    content = record.read_text()
+    record.write_text(content[:100])
+    assert "import_workshop" in rules_of(office.run())
+    assert record.read_text() == content
+
 
 def test_a_site_that_measures_nothing_decides_over_others(office, workshop, tmp_path):
     laptop = Project(tmp_path / "a laptop")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hwfit.layout import PROFILES, RESULTS
+from hwfit.layout import PROFILES, RESULTS, site_file, site_of
 from hwfit.records import Profile, bytes_sha256, has_true_seal, parse_json
 
 # What MLflow keeps is MLflow's.
@@ -92,12 +92,16 @@ def samples_are_wrong(path: Path, content: bytes) -> str:
 
 def asked_for(path: Path) -> list[Path]:
     """The files for which Snakemake has to be asked, so that another is made again: itself, and for a profile
-    that may be no first look the list of a device's confirming rounds, whose job makes those.
+    that may be no first look the list of a device's confirming rounds, whose job makes those. What came from
+    another site is laid down whole.
 
     Parameters
     ----------
     path : relative to the run's directory
     """
+    for part in path.with_suffix("").parts:
+        if site := site_of(part):
+            return [Path(site_file(site))]
     if is_profile(path) and path.parent.name != "round0":
         confirmation = Path(RESULTS, "confirmations", f"{path.parts[2]}.json")
         return [path, confirmation]

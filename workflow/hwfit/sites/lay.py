@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.layout import RESULTS, confirmation_file, device_at, site_file
-from hwfit.records import Cell, Profile, RecordError, read_json, write_json
+from hwfit.records import Cell, Profile, RecordError, read_json, write_record
 from hwfit.sites.read import CARD, WEIGHTS, Export, ExportError
 
 # Folders of an export that have a folder for each device.
@@ -71,7 +71,7 @@ def import_site(path: Path, directory: Path | str = ".") -> dict[str, Any]:
     protocols = lay_records(export, directory)
     for device in export.devices:
         told = {"contenders": confirming_rounds(export, device)}
-        write_json(directory / confirmation_file(device_at(device, export.site)), told)
+        write_record(directory / confirmation_file(device_at(device, export.site)), told)
     found = {
         "site": export.site,
         "file": str(path),
@@ -86,7 +86,7 @@ def import_site(path: Path, directory: Path | str = ".") -> dict[str, Any]:
         },
         "protocols": protocols,
     }
-    write_json(directory / site_file(export.site), found)
+    write_record(directory / site_file(export.site), found)
     return found
 
 
