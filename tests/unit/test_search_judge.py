@@ -73,6 +73,11 @@ def test_what_may_fit_does_not_take_the_place_of_what_fits():
     assert kinds([*fast, *fits], limits=limits, most=1) == {"int8": "dominated", "prune50": "dominated"}
 
 
+def test_where_nothing_fits_the_nearest_misses_are_measured():
+    looks = [make_look(p50_ms=200.0 * size, batch_size=size) for size in (1, 2, 4, 8, 16)]
+    assert {size for _, size in given_up(looks, limits={"latency_p90_ms": 100.0})} == {8, 16}
+
+
 def test_who_may_break_a_limit_leads_nobody():
     slow = make_look("baseline", p50_ms=60.0, batch_size=1)
     fast = make_look("bf16", p50_ms=80.0, batch_size=64)

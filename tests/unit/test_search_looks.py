@@ -8,7 +8,7 @@ from hwfit.records import Cell, Flag
 from hwfit.search.curves import between, neighbours, screened_sizes
 from hwfit.search.judge import judge
 from hwfit.search.looks import looks_of
-from looks import make_profile
+from looks import make_look, make_profile
 from studies import make_plan
 
 CELL = Cell("net", "cpu", "torch", "baseline", "single_stream")
@@ -86,9 +86,11 @@ def test_nothing_is_said_of_outputs_that_were_not_evaluated():
 def test_of_a_disturbed_look_the_quality_counts_and_the_pace_does_not():
     flags = [Flag("foreign_load", "others")]
     looks, _ = told(make_profile(CELL, 1, flags=flags, metrics={"fidelity": 0.5}), sizes=[1])
-    assert judge(list(looks.values()), "throughput", {"latency_p50_ms": 0.1}) == []
-    (gone,) = judge(list(looks.values()), "throughput", {"min_fidelity": 0.9})
-    assert gone.kind == "infeasible"
+    both = [*looks.values(), make_look("bf16")]
+    (other,) = judge(both, "throughput", {"latency_p50_ms": 0.1})
+    assert other.cell.optimization == "bf16"
+    (gone,) = judge(both, "throughput", {"min_fidelity": 0.9})
+    assert (gone.cell, gone.kind) == (CELL, "infeasible")
 
 
 def test_a_look_that_was_disturbed_gives_way_to_one_that_was_not():

@@ -5,6 +5,7 @@ rule decide:
     input:
         plan="results/plan.json",
         first_looks=layout.FIRST_LOOKS,
+        verdict=search.verdict_files,
         confirmations=[f"results/confirmations/{device}.json" for device in plan.devices],
         inventories=[layout.inventory_file(device) for device in plan.described_devices],
         training=RUN_TABLE,

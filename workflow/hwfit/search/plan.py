@@ -158,6 +158,11 @@ class SearchPlan:
 
         return profiles
 
+    @property
+    def verdict_files(self) -> list[str]:
+        """What says which rows were given up; nothing where the search is exhaustive."""
+        return [verdict_file(ROUNDS - 1)] if self.is_guided else []
+
     def job_of(self, device: str, runtime: str) -> Callable[[Any], str]:
         """The job that measures a target's cell, as JSON; without the batch sizes that do not go on."""
         if not self.is_guided:
