@@ -239,7 +239,7 @@ class Cluster:
 def fields_of(line: str) -> dict[str, str]:
     """The `Name=value` of a line of scontrol, whose values may hold spaces."""
     parts = re.split(r" (?=[A-Za-z/:]+=)", line.strip())
-    return dict(part.split("=", 1) for part in parts if "=" in part)
+    return {name: value.strip() for name, _, value in (part.partition("=") for part in parts)}
 
 
 def lacks() -> str:

@@ -65,18 +65,11 @@ class SubmittedProject(Project):
         catalogs = {"devices": {"node": NODE | {"slurm": WHOLE}}} | catalogs
         super().configure(STUDY | changes, **catalogs)
 
-    def ask_for(
-        self, *, batch_sizes: list[int], slurm: dict, measurement: dict | None = None, **matrix: list
-    ) -> None:
+    def ask_for(self, *, batch_sizes: list[int], slurm: dict, **matrix: list) -> None:
         """Write a study of these batch sizes on a class of nodes."""
         asked = {"optimizations": ["baseline"]} | matrix | {"batch_sizes": batch_sizes}
-        self.configure(
-            {
-                "matrix": STUDY["matrix"] | asked,
-                "measurement": STUDY["measurement"] | (measurement or {}),
-            },
-            devices={"node": NODE | {"slurm": slurm}},
-        )
+        matrix = {"matrix": STUDY["matrix"] | asked}
+        self.configure(matrix, devices={"node": NODE | {"slurm": slurm}})
 
     def start(self, *arguments: str, profile: str = "slurm") -> subprocess.Popen:
         built = os.environ.get("HWFIT_ENVIRONMENTS", str(ROOT / ".environments"))
@@ -102,7 +95,7 @@ class SubmittedProject(Project):
             process.wait(timeout=60)
             raise AssertionError(f"no end after {seconds:g} s:\n{self.words()}") from None
         assert (process.returncode != 0) == fails, self.words()
-        return self.words()
+        return self.said.read_text()
 
     def run(self, *arguments: str, fails: bool = False, profile: str = "slurm") -> str:
         return self.finish(self.start(*arguments, profile=profile), fails)

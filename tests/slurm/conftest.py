@@ -67,6 +67,7 @@ def recording(swept, tmp_path_factory) -> Path:
         found = read_profile(path)
         slow = replace(found, batch_size=16, metrics=found.metrics | {"wall_s": SECONDS})
         write_record(path.with_name("bs16.json"), slow.to_dict())
+        shutil.copy(path.with_suffix(".npz"), path.with_name("bs16.npz"))
     inventory = read_json(directory / "devices/node/inventory.json")
     other = inventory["identity"].replace("cpu:n1:", "cpu:n2:")
     write_json(
