@@ -65,20 +65,22 @@ import json, resource, subprocess, sys, time
 started = time.monotonic()
 done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 seconds = time.monotonic() - started
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
-print(json.dumps({"seconds": seconds, "peak_mb": peak, "status": done.returncode, "said": done.stdout}))
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+figures = {"seconds": seconds, "cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss * 1024 / 1e6}
+print(json.dumps({"figures": figures, "status": done.returncode, "said": done.stdout}))
 """
 
 
 def measure(
     directory: Path, combinations: Sequence[int] = tuple(SIZES), skip: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The seconds and MB of every step, by the number of combinations, and how they grow.
+    """The seconds, those of the processor, and the MB of every step, and how they grow.
 
     Returns
     -------
-    {"steps": {combinations: {step: {"seconds", "peak_mb"}}}, "growth": {step: the exponent between the two
-    largest sweeps, 1 for what is linear}, "page_mb": {combinations: of the report}}
+    {"steps": {combinations: {step: {"seconds", "cpu_s", "peak_mb"}}}, "growth": {step: the exponent of the
+    processor's time between the two largest sweeps, 1 for what is linear}, "page_mb": {combinations: of the
+    report}}
     """
     steps, pages = {}, {}
     for count in combinations:
@@ -90,10 +92,10 @@ def measure(
 
 
 def growth(steps: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
-    """The exponent of each step's time between the two largest sweeps; none where there is only one."""
+    """The exponent of each step's processor time between the two largest sweeps; none where there is one."""
     *_, (few, before), (many, after) = [("", {}), *steps.items()]
     return {
-        step: math.log(after[step]["seconds"] / before[step]["seconds"]) / math.log(int(many) / int(few))
+        step: math.log(after[step]["cpu_s"] / before[step]["cpu_s"]) / math.log(int(many) / int(few))
         for step in before
     }
 
@@ -146,7 +148,8 @@ def record(place: Path, *size: int) -> None:
 
 
 def watched(place: Path, command: tuple[str, ...]) -> dict[str, Any]:
-    """Run a command to its end; its seconds, its peak memory in MB, and of a plan its count of jobs.
+    """Run a command to its end; its seconds, those of the processor, its peak memory in MB, and of a plan its
+    count of jobs.
 
     Raises RuntimeError with what it said where it fails.
     """
@@ -167,9 +170,7 @@ def watched(place: Path, command: tuple[str, ...]) -> dict[str, Any]:
     if told["status"]:
         raise RuntimeError(f"{' '.join(command)} failed:\n{told['said'][-4000:]}")
     jobs = re.findall(r"^total\s+(\d+)$", told["said"], re.MULTILINE)
-    return {"seconds": told["seconds"], "peak_mb": told["peak_mb"]} | (
-        {"jobs": int(jobs[-1])} if jobs else {}
-    )
+    return told["figures"] | ({"jobs": int(jobs[-1])} if jobs else {})
 
 
 def main() -> None:

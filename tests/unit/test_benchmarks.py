@@ -54,7 +54,7 @@ def test_both_sides_of_the_tracking_benchmark_log_every_run(tmp_path):
 
 def test_what_takes_time_in_proportion_to_its_rows_grows_with_the_exponent_1():
     def steps(**seconds):
-        return {name: {"seconds": value, "peak_mb": 100.0} for name, value in seconds.items()}
+        return {name: {"seconds": 1.0, "cpu_s": value, "peak_mb": 100.0} for name, value in seconds.items()}
 
     found = scale.growth(
         {
