@@ -85,6 +85,8 @@ def allowed(root: Mapping[str, Any], node: Mapping[str, Any]) -> str:
             return f"a mapping with `{key}`: one of {', '.join(mapping)}"
         return ", or ".join(allowed(root, choice) for choice in alternatives)
     match node.get("type"):
+        case "boolean":
+            return "true or false"
         case "integer":
             return "a whole number" + _range(node)
         case "number":
