@@ -241,15 +241,17 @@ class Disturbed(conditions.Conditions):
         return [Flag("foreign_load", "others used 60%", 0.6)] if self.number <= self.bad else []
 
 
-@pytest.mark.parametrize(("repeats", "attempts", "valid"), [(0, 1, False), (1, 2, True), (3, 2, True)])
+@pytest.mark.parametrize(("repeats", "attempts", "disturbed"), [(0, 1, True), (1, 2, False), (3, 2, False)])
 def test_a_disturbed_attempt_is_repeated_and_every_attempt_is_kept(
-    tmp_path, monkeypatch, repeats, attempts, valid
+    tmp_path, monkeypatch, repeats, attempts, disturbed
 ):
     monkeypatch.setattr(worker, "Conditions", type("Fresh", (Disturbed,), {"seen": 0}))
     measurement = MEASUREMENT | {"repeats": repeats}
     job = make_job(tmp_path, batch_sizes=[1], measurement=measurement)
     (profile,), _ = measure(job, monkeypatch)
-    assert (profile.attempts, profile.valid) == (attempts, valid)
+    assert profile.attempts == attempts
+    # The times are real ones, which may drift on any machine: only what was disturbed is asked for.
+    assert ("foreign_load" in {flag.code for flag in profile.flags}) == disturbed
     kept = profile.details["attempts"]
     assert profile.details["page_faults_per_call"] >= 0
     assert [entry["flags"] for entry in kept] == [["foreign_load"], []][:attempts]
