@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from hwfit.cost_sections import Cost
 from hwfit.training.decision import decide_training
-from hwfit.training.halving import Standing, judge
+from hwfit.training.halving import Standing, judge, standing_of
 from hwfit.training.table import make_configurations, make_run_table
 from trainings import make_run, make_training, simulate
 
@@ -42,6 +43,13 @@ def test_one_that_can_no_longer_be_the_soonest_is_stopped_whatever_its_rank():
     assert verdict.go_on == [make_run(learning_rate=3).path]
     (stopped,) = verdict.stopped
     assert "trained 3 s, and" in stopped.reason and "after 2 s" in stopped.reason
+
+
+@pytest.mark.parametrize(("valid", "stopped"), [(True, 1), (False, 0)])
+def test_a_time_that_was_disturbed_is_no_ground_to_stop(valid, stopped):
+    record = {"status": "ok", "reason": "", "valid": valid, "metrics": {"train_s": 3.0}}
+    verdict = judge([standing(1, seconds=2.0), standing_of(make_run(learning_rate=2), record)], 1)
+    assert len(verdict.stopped) == stopped
 
 
 def test_of_a_configuration_only_the_seeds_go_on_that_have_not_reached_the_target():

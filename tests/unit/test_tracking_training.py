@@ -11,8 +11,9 @@ from hwfit.cost_sections import Cost
 from hwfit.tracking import log_training
 from hwfit.tracking.store import Store
 from hwfit.tracking.training import TrainingLog, Watch
-from hwfit.training.collect import read_training, run_of
+from hwfit.training.collect import read_training
 from hwfit.training.plan import TRAINING
+from hwfit.training.records import run_of
 from hwfit.training.table import make_run_table
 from tracked import EXPERIMENT, Sweep
 from trainings import make_training, train

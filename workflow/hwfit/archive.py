@@ -21,8 +21,8 @@ from hwfit.identities import inventory_files as identity_files
 from hwfit.layout import PROFILES, RESULTS, attempts_file, inventory_file
 from hwfit.records import Cell, Profile, RecordError, read_profile
 from hwfit.search.records import SCREENING, SEARCH, is_guided
-from hwfit.training.collect import run_of
 from hwfit.training.plan import TRAINING, VERDICTS
+from hwfit.training.records import run_of
 
 ORDER = "order.csv"
 COLUMNS = (
@@ -131,7 +131,8 @@ def files_of(plan: Mapping[str, Any], found: Iterable[Found], directory: Path) -
     for planned in trained:
         place = directory / TRAINING / run_of(planned).path
         wanted += [*place.glob("rung*.json"), place / "log.jsonl"]
-    wanted += (directory / VERDICTS).glob("*/*/*/rung*.json")
+    for device in dict.fromkeys(planned["device"] for planned in trained):
+        wanted += (directory / VERDICTS / device).glob("*/*/rung*.json")
     if is_guided(plan):
         wanted += (directory / SEARCH).rglob("*.json*")
         wanted += [

@@ -115,6 +115,8 @@ def sites(plan: Mapping[str, Any], words: Language) -> list[Markup]:
                 version=site["hwfit_version"] or "?",
             )
         ]
+        if site["runs"]:
+            said.append(words("environment.runs", count=site["runs"]))
         if site["not_comparable"]:
             said.append(words("environment.not_comparable", count=site["not_comparable"]))
         if site["unpriced_currency"]:

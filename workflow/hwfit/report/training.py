@@ -18,7 +18,7 @@ from hwfit.report import numbers
 from hwfit.report.language import Language
 from hwfit.report.numbers import MISSING, number
 from hwfit.report.verdicts import as_written, percent, text
-from hwfit.training.collect import run_of
+from hwfit.training.records import run_of
 from hwfit.training.table import FIGURES, VERDICTS
 
 PANEL = ("model", "device", "runtime", "schedule", "precision", "accumulation", "activation_checkpointing")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hwfit.layout import RESULTS, confirmation_file, device_at, site_file
-from hwfit.records import Cell, Profile, RecordError, read_json, write_record
+from hwfit.records import Cell, RecordError, read_json, read_profile, write_record
 from hwfit.sites.read import CARD, WEIGHTS, Export, ExportError
+from hwfit.training.records import read_training_record
 
 # Folders of an export that have a folder for each device.
-BY_DEVICE = ("profiles", "attempts", "devices")
+BY_DEVICE = ("profiles", "attempts", "devices", "training", "halving")
+
+# Of folders whose records are read where the table is made.
+READERS: dict[str, Callable[[Path], Any]] = {"profiles": read_profile, "training": read_training_record}
 
 
 def places_of(export: Export) -> list[str]:
@@ -32,7 +37,7 @@ def confirmations_of(export: Export) -> list[str]:
 
 
 def records_of(export: Export) -> list[str]:
-    """The members that are laid down: what was measured, and what was found of devices."""
+    """The members that are laid down: what was measured and trained, and what was found of devices."""
     return members_in(export, *BY_DEVICE)
 
 
@@ -58,7 +63,8 @@ def import_site(path: Path, directory: Path | str = ".") -> dict[str, Any]:
     """Lay the records of an export below a directory, each under the name that its device has here.
 
     Writes and returns, last, what the plan is merged from: {"site", "file", "digest", "hwfit_version",
-    "study", "combinations", "cards", "protocols"}; protocols are those that each row was measured by.
+    "study", "combinations", "training", "cards", "protocols"}; protocols are those that each row was
+    measured by.
 
     Raises
     ------
@@ -79,6 +85,7 @@ def import_site(path: Path, directory: Path | str = ".") -> dict[str, Any]:
         "hwfit_version": export.manifest.get("hwfit_version"),
         "study": export.plan["study"],
         "combinations": export.plan["combinations"],
+        "training": export.runs,
         "cards": {
             name.removesuffix(f"/{CARD}"): card
             for name, content in export.read_all(cards_of(export))
@@ -102,8 +109,8 @@ def lay_records(export: Export, directory: Path) -> dict[str, str]:
         target.write_bytes(content)
         if target.suffix != ".json":
             continue
+        record = renamed(target, export, folder)
         is_profile = folder == "profiles"
-        record = renamed(target, export, is_profile)
         if is_profile and record and (protocol := record.get("fingerprints", {}).get("protocol")):
             # A row's rounds lie in folders beside each other.
             *cell, _, row = (device, *rest)
@@ -131,23 +138,59 @@ def confirming_rounds(export: Export, device: str) -> list[dict[str, Any]]:
     return found
 
 
-def renamed(path: Path, export: Export, is_profile: bool) -> Any:
+def renamed(path: Path, export: Export, folder: str) -> Any:
     """Give a record the name that its device has here; returns it. One that was damaged at its site is
     removed, and its row says that there is none.
     """
     try:
         record = read_json(path)
-        if is_profile:
-            Profile.from_dict(record)
-    except RecordError as error:
-        print(f"left out, since it was damaged at {export.site}: {error}", file=sys.stderr)
+        if folder in READERS:
+            READERS[folder](path)
+        changed = in_names_of_here(record, folder, export.site)
+    except (RecordError, KeyError, TypeError, AttributeError) as error:
+        said = error if isinstance(error, RecordError) else f"{path}: no verdict on a rung ({error!r})"
+        print(f"left out, since it was damaged at {export.site}: {said}", file=sys.stderr)
         path.unlink()
         return None
-    if isinstance(record, dict) and isinstance(record.get("device"), str):
-        record["device"] = device_at(record["device"], export.site)
+    if changed != record:
         # Not each synced to the disk: the job that lays them down counts as a whole.
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return changed
+
+
+def in_names_of_here(record: Any, folder: str, site: str) -> Any:
+    """A record with the name that its device has here. Raises KeyError and the like for half a verdict."""
+    if folder == "halving":
+        return verdict_here(record, site)
+    if folder == "training":
+        return {**record, "run": in_names_of_here(record["run"], "", site)}
+    if isinstance(record, dict) and isinstance(record.get("device"), str):
+        return {**record, "device": device_at(record["device"], site)}
     return record
+
+
+def verdict_here(verdict: Any, site: str) -> dict[str, Any]:
+    """A verdict on a rung by the names that its runs have here, whose paths begin with their device."""
+
+    def here(path: str) -> str:
+        device, _, rest = path.partition("/")
+        return f"{device_at(device, site)}/{rest}"
+
+    device, *group = verdict["group"]
+    return {
+        **verdict,
+        "group": [device_at(device, site), *group],
+        "go_on": [here(path) for path in verdict["go_on"]],
+        "finished": {here(path): rung for path, rung in verdict["finished"].items()},
+        "stopped": [
+            {
+                **each,
+                "configuration": here(each["configuration"]),
+                "runs": [here(path) for path in each["runs"]],
+            }
+            for each in verdict["stopped"]
+        ],
+    }
 
 
 def mapping_in(content: bytes) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ CARRY = (
 
 @dataclass(frozen=True)
 class Party:
-    """What one site has measured: its study and combinations, and the cards of what it ran.
+    """What one site has measured: its study, combinations and runs of training, and the cards of what it ran.
 
     `name` is the site's; of the one that decides, `here`.
     """
@@ -41,6 +41,7 @@ class Party:
     study: Mapping[str, Any]
     combinations: Sequence[Mapping[str, Any]]
     cards: Mapping[str, Mapping[str, Any]]
+    runs: Sequence[Mapping[str, Any]] = ()
 
     @property
     def place(self) -> str:
@@ -49,11 +50,11 @@ class Party:
 
     @cached_property
     def models(self) -> set[str]:
-        return {entry["model"] for entry in self.combinations}
+        return {entry["model"] for entry in [*self.combinations, *self.runs]}
 
     @cached_property
     def devices(self) -> set[str]:
-        return {entry["device"] for entry in self.combinations}
+        return {entry["device"] for entry in [*self.combinations, *self.runs]}
 
     @cached_property
     def optimizations(self) -> set[str]:
@@ -100,19 +101,26 @@ def merged(
     cards : of the models and artifacts that this site measures, by their folder below results/
     """
     study = plan["study"]
-    here = Party(HERE, study, plan["combinations"], cards)
-    others = [Party(site["site"], site["study"], site["combinations"], site["cards"]) for site in sites]
+    trained = list(plan.get("training", []))
+    here = Party(HERE, study, plan["combinations"], cards, trained)
+    others = [
+        Party(site["site"], site["study"], site["combinations"], site["cards"], site.get("training", []))
+        for site in sites
+    ]
     parties = [*([here] if here.combinations else []), *others]
     combinations, devices, told = list(plan["combinations"]), dict(study["devices"]), []
     for site, party in zip(sites, others, strict=True):
         entries = [imported(entry, party, site["protocols"], parties) for entry in party.combinations]
         combinations += entries
+        # What of them is comparable is told by their records (`training.collect`).
+        trained += [{**run, "device": device_at(run["device"], party.name)} for run in party.runs]
         devices |= devices_of(party, study["config"]["cost"])
         told.append(
             {name: site[name] for name in ("site", "file", "digest", "hwfit_version")}
             | {
                 "devices": sorted(party.devices),
                 "combinations": len(entries),
+                "runs": len(party.runs),
                 "not_comparable": sum(
                     not before["status"] and bool(after["status"])
                     for before, after in zip(party.combinations, entries, strict=True)
@@ -129,6 +137,7 @@ def merged(
         **plan,
         "study": {**study, **defined, "devices": devices},
         "combinations": combinations,
+        "training": trained,
         "sites": told,
     }
 

@@ -24,6 +24,7 @@ from hwfit.layout import site_of
 from hwfit.records import SCHEMA_VERSION, STATUSES, Cell, fingerprint
 from hwfit.section_types import Name
 from hwfit.sections import Study
+from hwfit.training.records import OPTIMIZERS, PRECISIONS, SCHEDULES, run_of
 
 MANIFEST, PLAN, CARD = "export.json", "plan.json", "card.json"
 # Raised when what is written now could not be read by an older hwfit.
@@ -105,6 +106,7 @@ class Export:
             plan = json.loads(self.read(PLAN))
             study = Study.model_validate(plan["study"])
             require_combinations(plan["combinations"], study)
+            require_runs(plan.get("training", []), study)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -120,13 +122,18 @@ class Export:
 
     @cached_property
     def devices(self) -> list[str]:
-        """The devices of its combinations."""
-        return list(dict.fromkeys(entry["device"] for entry in self.plan["combinations"]))
+        """The devices of its combinations and of what it trained."""
+        return list(dict.fromkeys(entry["device"] for entry in [*self.plan["combinations"], *self.runs]))
 
     @cached_property
     def models(self) -> list[str]:
         """The models of its combinations."""
         return list(dict.fromkeys(entry["model"] for entry in self.plan["combinations"]))
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """Its runs of training, as a plan has them."""
+        return list(self.plan.get("training", []))
 
     def read(self, name: str) -> bytes:
         """A member of ordinary size. Raises ExportError where it is not there, or damaged."""
@@ -226,3 +233,28 @@ def require_combinations(combinations: Any, study: Study) -> None:
         is_told = status in STATUSES and status != "ok" and isinstance(entry["reason"], str)
         if not isinstance(size, int) or not (status == "" or is_told):
             raise ValueError(f"{cell}: batch size {size!r}, status {status!r}")
+
+
+def require_runs(runs: Any, study: Study) -> None:
+    """Raises ValueError where a run of training names what its study does not have, or is told otherwise than
+    a plan tells it.
+    """
+    for entry in runs:
+        run = run_of(entry)
+        is_known = (
+            run.model in study.models
+            and run.device in study.devices
+            and not site_of(run.device)
+            and run.runtime in RUNTIMES
+            and run.optimizer in OPTIMIZERS
+            and run.schedule in SCHEDULES
+            and run.precision in PRECISIONS
+            and isinstance(run.learning_rate, float | int)
+        )
+        if not is_known:
+            raise ValueError(f"it has a run of training of what it does not define: {run}")
+        rungs, status = entry["rung_epochs"], entry["status"]
+        is_told = status in (*STATUSES, "") and status != "ok" and isinstance(entry["reason"], str)
+        numbers = [entry["target_accuracy"], entry["eta"], *rungs]
+        if not is_told or not rungs or not all(isinstance(number, float | int) for number in numbers):
+            raise ValueError(f"{run}: rung_epochs {rungs!r}, status {status!r}")

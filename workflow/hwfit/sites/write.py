@@ -29,8 +29,8 @@ from hwfit.sites.read import CARD, EXPORT_VERSION, MANIFEST, PLAN, ExportError
 def write_export(
     plan: Mapping[str, Any], output: Path, with_artifacts: bool = False, directory: Path | str = "."
 ) -> int:
-    """Write the export of what a plan's own devices have measured, atomically. Returns how many profiles it
-    holds.
+    """Write the export of what a plan's own devices have measured, atomically. Returns how many records it
+    holds, of measurements and of training.
 
     It has what `archive` puts into an archive, and the probes, the confirming rounds and the cards of models
     and artifacts; `export.json` names the site and each member's SHA-256. The same records give the same
@@ -53,7 +53,8 @@ def write_export(
             "`site: gpu-box` in the config or `--config site=gpu-box`, and export again"
         )
     members = dict(members_to_pack(own, with_artifacts, directory))
-    count = sum(name.startswith("profiles/") and name.endswith(".json") for name in members)
+    measured = [name for name in members if name.startswith(("profiles/", "training/"))]
+    count = sum(name.endswith(".json") for name in measured)
     if not count:
         raise ExportError("nothing was measured here yet: `snakemake --cores all` does it")
     manifest = {
@@ -80,7 +81,7 @@ def own_part(plan: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     own = {
         "study": study | {"devices": devices, "config": config},
         "combinations": entries,
-        "training": plan.get("training", []),
+        "training": [run for run in plan.get("training", []) if not site_of(run["device"])],
     }
     rows = read_rows(own, directory)
     own["combinations"] = [

@@ -17,9 +17,9 @@ import pandas as pd
 
 from hwfit.records import fingerprint
 from hwfit.tracking.store import Store, one_message, quoted, sweep_run, text
-from hwfit.training.collect import RUN_FIELDS, curve_of, run_of
+from hwfit.training.collect import curve_of
 from hwfit.training.plan import TRAINING
-from hwfit.training.records import TrainingRun, read_log
+from hwfit.training.records import RUN_FIELDS, TrainingRun, read_log, run_of
 
 KIND = "training"
 LAYOUT = 1

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from hwfit.layout import site_of
 from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json
 from hwfit.training.halving import Standing, judge, standing_of
 from hwfit.training.plan import TRAINING, Group, verdict_file
 from hwfit.training.records import (
+    RUN_FIELDS,
     TrainingRecord,
     TrainingRun,
     read_log,
     read_training_record,
     record_path,
+    run_of,
 )
 
 # Of a curve, as many as a chart can show.
 MOST_POINTS = 60
-RUN_FIELDS = tuple(field.name for field in fields(TrainingRun))
 
 
 @dataclass
@@ -50,7 +52,7 @@ def read_training(plan: Mapping[str, Any], directory: Path | str = ".") -> list[
     """The rows of a plan's runs, from the records below a directory."""
     directory = Path(directory)
     ends = read_ends(plan, directory)
-    return [read_row(planned, ends, directory) for planned in plan.get("training", [])]
+    return comparable([read_row(planned, ends, directory) for planned in plan.get("training", [])])
 
 
 def read_row(planned: Mapping[str, Any], ends: Mapping[str, tuple[int, str]], directory: Path) -> TrainingRow:
@@ -68,6 +70,39 @@ def read_row(planned: Mapping[str, Any], ends: Mapping[str, tuple[int, str]], di
     # A run that failed was not stopped by the search: its status says what ended it.
     stopped = f"rung {last}, {why}" if why and record.status == "ok" else ""
     return TrainingRow(run, planned, record.status, record.reason, record, stopped)
+
+
+def comparable(rows: list[TrainingRow]) -> list[TrainingRow]:
+    """The rows, those of other sites as skipped that were to learn something else.
+
+    Of each model the first run with a record says what it is: this site's, then the others' in their order.
+    """
+    leads: dict[str, TrainingRow] = {}
+    found = []
+    for row in rows:
+        lead = leads.setdefault(row.run.model, row) if row.record else row
+        reason = what_differs(row, lead) if site_of(row.run.device) else ""
+        found.append(TrainingRow(row.run, row.planned, "skipped", reason) if reason else row)
+    return found
+
+
+def what_differs(row: TrainingRow, lead: TrainingRow) -> str:
+    """Why a run of another site is not compared with the first of its model; empty where it is."""
+    there, here = (f"at {site}" if (site := site_of(each.run.device)) else "here" for each in (row, lead))
+    targets = row.planned["target_accuracy"], lead.planned["target_accuracy"]
+    if targets[0] != targets[1]:
+        return f"target_accuracy is {targets[0]:g} {there} and {targets[1]:g} {here}; set them equal there"
+    if not row.record or not lead.record:
+        return ""
+    data = [each.record.fingerprints.get("data") for each in (row, lead) if each.record]
+    if data[0] != data[1]:
+        said = f"{row.run.model} was trained on data {data[0]} {there} and {data[1]} {here}"
+        return f"{said}; give both the same, and the same version of hwfit, and train again"
+    sizes = [each.metrics.get("parameters") for each in (row, lead)]
+    if None not in sizes and sizes[0] != sizes[1]:
+        said = f"{row.run.model} has {sizes[0]:.0f} parameters {there} and {sizes[1]:.0f} {here}"
+        return f"{said}; give one of them another name"
+    return ""
 
 
 def read_ends(plan: Mapping[str, Any], directory: Path) -> dict[str, tuple[int, str]]:
@@ -140,7 +175,8 @@ def forget_training(directory: Path) -> list[Path]:
     """
     removed: list[Path] = []
     for path in sorted((directory / TRAINING).glob("**/rung*.json")):
-        if not path.exists():
+        # One of another site can be made again there alone.
+        if not path.exists() or any(map(site_of, path.relative_to(directory).parts)):
             continue
         try:
             record = read_training_record(path)
@@ -185,11 +221,3 @@ def typical_curves(runs: pd.DataFrame, directory: Path | str = ".") -> list[Curv
 def curve_of(run: TrainingRun, directory: Path | str = ".") -> list[dict[str, Any]]:
     """A line an epoch, see `training.records.LOG`."""
     return read_log(Path(directory) / TRAINING / run.path)
-
-
-def run_of(planned: Mapping[str, Any]) -> TrainingRun:
-    """The run that a line of the plan, or of a table, is of."""
-    told = {name: planned[name] for name in RUN_FIELDS}
-    told |= {name: int(told[name]) for name in ("batch_size", "seed", "accumulation")}
-    told["activation_checkpointing"] = bool(told["activation_checkpointing"])
-    return TrainingRun(**told)

@@ -132,7 +132,10 @@ def middle(values: Sequence[float | None], missing: float) -> float:
 
 
 def standing_of(run: TrainingRun, record: Mapping[str, Any]) -> Standing:
-    """A run's standing by the `status`, `reason` and `metrics` of its record."""
+    """A run's standing by the `status`, `reason`, `metrics` and `valid` of its record.
+
+    How long a run trained beside other load says nothing of how long it takes: it is stopped by its rank alone.
+    """
     if record["status"] != "ok":
         return Standing(run, failure=f"{record['status']}: {record['reason']}".rstrip(": "))
     metrics = record["metrics"]
@@ -141,5 +144,5 @@ def standing_of(run: TrainingRun, record: Mapping[str, Any]) -> Standing:
         metrics.get("seconds_to_target"),
         metrics.get("best_validation_accuracy"),
         metrics.get("final_loss"),
-        metrics.get("train_s"),
+        metrics.get("train_s") if record["valid"] else None,
     )

@@ -183,6 +183,17 @@ class TrainingRun:
         return f"{where}, {self.optimizer}, {rate}, batch size {self.batch_size}, seed {self.seed}"
 
 
+RUN_FIELDS = tuple(field.name for field in fields(TrainingRun))
+
+
+def run_of(planned: Mapping[str, Any]) -> TrainingRun:
+    """The run that a line of the plan, or of a table, is of."""
+    told = {name: planned[name] for name in RUN_FIELDS}
+    told |= {name: int(told[name]) for name in ("batch_size", "seed", "accumulation")}
+    told["activation_checkpointing"] = bool(told["activation_checkpointing"])
+    return TrainingRun(**told)
+
+
 def what_is_unsupported(run: TrainingRun) -> str | None:
     """Why no worker need be started for a run, as far as it is known from the run alone; None: it may run."""
     optimizer = OPTIMIZERS.get(run.optimizer)

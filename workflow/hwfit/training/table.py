@@ -15,8 +15,8 @@ import pandas as pd
 from hwfit import costs
 from hwfit.cost_sections import Cost
 from hwfit.records import codes
-from hwfit.training.collect import RUN_FIELDS, TrainingRow
-from hwfit.training.records import STATUSES
+from hwfit.training.collect import TrainingRow
+from hwfit.training.records import RUN_FIELDS, STATUSES
 
 VERDICTS = (
     "chosen",

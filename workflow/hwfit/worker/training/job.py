@@ -110,16 +110,21 @@ class TrainingJob:
             | more,
         )
 
+    @property
+    def data_sha256(self) -> str | None:
+        """Of the model's data; None where they are not there."""
+        return file_sha256(self.data) if self.data.exists() else None
+
     def subject(self) -> tuple[Any, ...]:
         """What is trained."""
         hyperparameters = self.resolved if self.run.optimizer in OPTIMIZERS else {}
-        data = file_sha256(self.data) if self.data.exists() else None
-        return self.run.to_dict(), self.source, self.task, data, hyperparameters
+        return self.run.to_dict(), self.source, self.task, self.data_sha256, hyperparameters
 
     def fingerprints(self) -> dict[str, str]:
-        """What was trained, how far, and where."""
+        """What was trained, how far, and where; apart, what runs of other devices must share with it."""
         return {
             "subject": fingerprint(*self.subject()),
+            "data": fingerprint(PROTOCOL_VERSION, self.task, self.data_sha256),
             "protocol": fingerprint(
                 PROTOCOL_VERSION, self.rung, self.epochs, self.max_epochs, self.target_accuracy, self.parallel
             ),
