@@ -4,7 +4,8 @@ import pytest
 
 from frameworks import run_python
 from hwfit.records import read_profile, write_json
-from hwfit.worker.supervisor import Attempts, supervise
+from hwfit.worker.attempts import Attempts
+from hwfit.worker.supervisor import supervise
 from hwfit.worker.zoo import reference_convolutions
 from jobs import make_job
 

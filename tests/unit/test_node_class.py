@@ -7,9 +7,10 @@ import pytest
 
 from hwfit.records import fingerprint, read_json, read_profile, write_json
 from hwfit.worker import node_class
+from hwfit.worker.attempts import Attempts
 from hwfit.worker.job import Job
 from hwfit.worker.probe import probe
-from hwfit.worker.supervisor import Attempts, supervise
+from hwfit.worker.supervisor import supervise
 from hwfit.worker.training.job import TrainingJob
 from jobs import make_job
 

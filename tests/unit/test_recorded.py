@@ -11,7 +11,8 @@ from hwfit.records import TRUST_BREAKING_FLAGS, read_json, read_profile, write_b
 from hwfit.training.records import read_training_record
 from hwfit.worker import __main__ as worker
 from hwfit.worker import recorded
-from hwfit.worker.supervisor import Attempts, supervise
+from hwfit.worker.attempts import Attempts
+from hwfit.worker.supervisor import supervise
 from hwfit.worker.training import supervisor as training_supervisor
 from jobs import make_job
 from recordings import npz

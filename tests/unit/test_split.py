@@ -13,13 +13,14 @@ import pytest
 from composites import make_composite
 from hwfit.records import read_json, read_profile, write_json
 from hwfit.worker import composite, shares
+from hwfit.worker.attempts import Attempts
 from hwfit.worker.errors import Incorrect, Unsupported
 from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.load_monitor import LoadMonitor, process_cpu_seconds
 from hwfit.worker.lock import device_lock
 from hwfit.worker.member_process import MemberLost
 from hwfit.worker.runtimes import Request, split
-from hwfit.worker.supervisor import Attempts, supervise
+from hwfit.worker.supervisor import supervise
 from jobs import MEASUREMENT
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "workflow")}

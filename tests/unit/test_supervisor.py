@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from hwfit.records import read_json, read_profile, write_json
+from hwfit.worker.attempts import Attempts
 from hwfit.worker.job import Job
 from hwfit.worker.lock import device_lock
-from hwfit.worker.supervisor import Attempts, supervise
+from hwfit.worker.supervisor import supervise
 from jobs import make_job
 
 TESTS = Path(__file__).parents[1]

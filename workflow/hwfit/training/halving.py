@@ -134,7 +134,7 @@ def middle(values: Sequence[float | None], missing: float) -> float:
 def standing_of(run: TrainingRun, record: Mapping[str, Any]) -> Standing:
     """A run's standing by the `status`, `reason`, `metrics` and `valid` of its record.
 
-    How long a run trained beside other load says nothing of how long it takes: it is stopped by its rank alone.
+    A time beside other load says nothing of how long a run takes: it is stopped by its rank alone.
     """
     if record["status"] != "ok":
         return Standing(run, failure=f"{record['status']}: {record['reason']}".rstrip(": "))

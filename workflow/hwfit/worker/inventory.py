@@ -17,12 +17,12 @@ import numpy as np
 
 from hwfit.records import read_json
 from hwfit.worker import peaks, sampling
+from hwfit.worker.child import environment_without_thread_counts, prepare_child
 from hwfit.worker.conditions import run_for
 from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.meters import find
 from hwfit.worker.reference_memory import ReferenceProcess, memory_of_activations, memory_of_weights
 from hwfit.worker.reference_model import inputs_of, open_reference
-from hwfit.worker.supervisor import environment_without_thread_counts, prepare_child
 
 PEAKS_LIMIT_S = 300
 # Fresh processes time the reference model, each runtime's as many as it takes for so many degrees of

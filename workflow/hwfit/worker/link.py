@@ -13,9 +13,9 @@ import numpy as np
 
 from hwfit.records import read_json
 from hwfit.worker import exchange
+from hwfit.worker.child import prepare_child
 from hwfit.worker.exchange import Channel, Closed
 from hwfit.worker.lock import device_lock, locks_of
-from hwfit.worker.supervisor import prepare_child
 
 SMALL, LARGE = 64, 8 * 2**20
 REPETITIONS = 50

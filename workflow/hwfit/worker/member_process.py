@@ -13,10 +13,11 @@ from typing import Any
 
 from hwfit.records import read_json
 from hwfit.worker import exchange
+from hwfit.worker.child import environment_without_thread_counts, kernel_oom_kills, prepare_child
 from hwfit.worker.errors import Unsupported
 from hwfit.worker.exchange import Channel, Closed, Message
 from hwfit.worker.runtimes import Request
-from hwfit.worker.supervisor import WAITS, environment_without_thread_counts, kernel_oom_kills, prepare_child
+from hwfit.worker.worker_process import WAITS
 
 # A wait that is longer is said on stderr, so that a member that hangs has a name.
 LONG_WAIT_S = 1.0

@@ -32,6 +32,7 @@ from hwfit.records import (
     write_record,
 )
 from hwfit.worker import host, outputs, runtimes, sampling, scenarios
+from hwfit.worker.child import is_out_of_memory, now
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.energy import EnergyPass
 from hwfit.worker.errors import Incorrect, Unsupported, require_space, writing
@@ -41,7 +42,6 @@ from hwfit.worker.generation.text import TextSet
 from hwfit.worker.job import Job, read_card, require_intact
 from hwfit.worker.memory import session_memory
 from hwfit.worker.scenarios import Scenario, Series
-from hwfit.worker.supervisor import is_out_of_memory, now
 
 WARM_UP_SECONDS = 5.0
 # How much longer than usual the quickest call on inputs never seen before may take.

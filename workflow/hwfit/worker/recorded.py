@@ -140,7 +140,7 @@ def replay(told: Mapping[str, Any], events: TextIO) -> None:
 
 def replay_profile(job: Job, batch_size: int, events: TextIO) -> Profile:
     """Take the time of a recorded profile, and write it as this job's. Raises RecordError for want of one."""
-    from hwfit.worker.supervisor import now
+    from hwfit.worker.child import now
 
     started_at = now()
     path, found = recorded_profile(job, batch_size)
@@ -207,7 +207,7 @@ def scaled(content: bytes, factor: float) -> bytes:
 def replay_training(job: TrainingJob, events: TextIO) -> None:
     """Take the time of a recorded rung, and write it, with the run's log, as this job's."""
     from hwfit.training.records import read_training_record, record_path
-    from hwfit.worker.supervisor import now
+    from hwfit.worker.child import now
 
     started_at = now()
     place = Path(str(directory()), "training", job.run.path)

@@ -27,19 +27,13 @@ from typing import Any
 
 from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json, write_record
 from hwfit.worker import recorded
+from hwfit.worker.attempts import Attempts
+from hwfit.worker.child import environment_without_thread_counts, memory_limit_bytes, prepare_child
 from hwfit.worker.errors import NotWritten
 from hwfit.worker.job import Job
 from hwfit.worker.node_class import met_hardware
-from hwfit.worker.supervisor import (
-    Attempts,
-    Worker,
-    environment_without_thread_counts,
-    memory_limit_bytes,
-    prepare_child,
-    stderr_path,
-    supervise,
-    what_stands_in_the_way,
-)
+from hwfit.worker.supervisor import supervise, what_stands_in_the_way
+from hwfit.worker.worker_process import Worker, stderr_path
 
 # Where a worker may be forked from a process that has loaded the framework.
 FORKING_ACCELERATORS = ("cpu",)

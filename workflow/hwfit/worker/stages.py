@@ -17,9 +17,9 @@ import numpy as np
 
 from hwfit.records import read_json
 from hwfit.worker import exchange, outputs
+from hwfit.worker.child import environment_without_thread_counts, prepare_child
 from hwfit.worker.exchange import Channel
 from hwfit.worker.layer_times import blocks_in, open_torch
-from hwfit.worker.supervisor import environment_without_thread_counts, prepare_child
 
 WARM_UP_BATCHES = 20
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from hwfit.worker import host
+from hwfit.worker.child import now
 from hwfit.worker.errors import NotWritten
-from hwfit.worker.supervisor import now
 from hwfit.worker.training import checkpoint
 from hwfit.worker.training.job import TrainingJob
 from hwfit.worker.training.metering import Metering

@@ -15,20 +15,14 @@ from typing import Any
 
 from hwfit.records import RecordError, read_json, write_record
 from hwfit.training.records import read_training_record, what_is_unsupported
+from hwfit.worker.child import kernel_oom_kills, now
 from hwfit.worker.errors import NotWritten, writing
 from hwfit.worker.job import with_power_command
 from hwfit.worker.lock import device_lock, locks_of
 from hwfit.worker.node_class import met_hardware
-from hwfit.worker.supervisor import (
-    MAX_INTERRUPTED_ATTEMPTS,
-    Ending,
-    Worker,
-    explain,
-    kernel_oom_kills,
-    now,
-    python_is_missing,
-)
+from hwfit.worker.supervisor import MAX_INTERRUPTED_ATTEMPTS, python_is_missing
 from hwfit.worker.training.job import TrainingJob
+from hwfit.worker.worker_process import Ending, Worker, explain
 
 
 class TrainingWorker(Worker):

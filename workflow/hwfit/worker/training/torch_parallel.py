@@ -24,8 +24,8 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from hwfit.catalog import DISTRIBUTED
+from hwfit.worker.child import prepare_child
 from hwfit.worker.errors import Unsupported
-from hwfit.worker.supervisor import prepare_child
 from hwfit.worker.training.torch import TorchTrainer
 from hwfit.worker.training.trainer import Setup
 

@@ -21,10 +21,10 @@ import numpy as np
 from hwfit.records import Flag, RecordError, without_non_finite, write_record
 from hwfit.training.records import METRICS, TrainingRecord, read_training_record, record_path
 from hwfit.worker import host
+from hwfit.worker.child import now
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.errors import Unavailable, Unsupported, writing
 from hwfit.worker.profile import classify
-from hwfit.worker.supervisor import now
 from hwfit.worker.training import data
 from hwfit.worker.training.job import TrainingJob
 from hwfit.worker.training.loop import Diverged, Loop
