@@ -46,6 +46,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         ({"metrics": {"steps": 2, "train_s": -1.0}}, "train_s is -1.0"),
         ({"run": {"model": "lenet-5"}}, "missing"),
         ({"schema_version": 0}, "schema_version is 0"),
+        ({"metrics": [1]}, r"metrics is \[1\], not a mapping"),
+        ({"run": ["lenet-5"]}, "run is"),
+        ({"flags": [Flag(7, "busy")]}, "not a flag"),
     ],
 )
 def test_a_record_that_does_not_hold_together_is_refused(changes, says):

@@ -157,14 +157,15 @@ METRICS = tuple(
 # Metrics that may lie below 0.
 SIGNED_METRICS = ("accuracy_drop", "perplexity_increase")
 
-# What the fields of a profile are, and that in words.
+# What the fields of records are, and that in words; those that a profile must have.
 KINDS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("model", "device", "runtime", "optimization", "scenario", "status"), (str, "text")),
     **dict.fromkeys(("reason", "started_at"), (str, "text")),
     **dict.fromkeys(("batch_size", "round", "attempts"), (int, "a whole number")),
-    **dict.fromkeys(("metrics", "fingerprints", "context", "details"), (dict, "a mapping")),
+    **dict.fromkeys(("metrics", "fingerprints", "context", "details", "run"), (dict, "a mapping")),
     "flags": (list, "a list"),
 }
+REQUIRED = ("model", "device", "runtime", "optimization", "scenario", "batch_size", "round", "status")
 
 
 class RecordError(ValueError):
@@ -247,50 +248,32 @@ class Profile:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Profile:
         """Read what `to_dict` wrote. Raises RecordError where it does not hold together."""
-        if not isinstance(data, Mapping):
-            raise RecordError(f"not a record but a {type(data).__name__}")
-        if data.get("schema_version") != SCHEMA_VERSION:
-            raise RecordError(
-                f"schema_version is {data.get('schema_version')!r}, this hwfit reads {SCHEMA_VERSION}"
-            )
-        known = {f.name for f in fields(cls)}
-        missing = [
-            name
-            for name in (
-                "model",
-                "device",
-                "runtime",
-                "optimization",
-                "scenario",
-                "batch_size",
-                "round",
-                "status",
-            )
-            if name not in data
-        ]
-        if missing:
-            raise RecordError(f"lacks {', '.join(missing)}")
-        require_profile(data)
-        try:
-            values = {name: value for name, value in data.items() if name in known}
-            return cls(**values | {"flags": [Flag(**flag) for flag in data.get("flags", [])]})
-        except TypeError as error:
-            raise RecordError(str(error)) from error
+        values = values_of(cls, data, SCHEMA_VERSION, REQUIRED, STATUSES)
+        if data["status"] == "ok" and not values.get("metrics", {}).get("latency_p50_ms"):
+            raise RecordError("status is ok, but metrics.latency_p50_ms is not a positive number")
+        require_number(data.get("details", {}).get("median_standard_error"), "details.median_standard_error")
+        return cls(**values)
 
 
-def require_profile(data: Mapping[str, Any]) -> None:
-    """Raises RecordError where a field is not what it should be, or a figure is none."""
+def values_of(
+    of: type[Any], data: Any, version: int, required: Iterable[str], statuses: Iterable[str]
+) -> dict[str, Any]:
+    """The values of a record's fields, its flags as such. Raises RecordError where one is not what it should
+    be, or the whole is no record of that version.
+    """
+    if not isinstance(data, Mapping):
+        raise RecordError(f"not a record but a {type(data).__name__}")
+    if data.get("schema_version") != version:
+        raise RecordError(f"schema_version is {data.get('schema_version')!r}, this hwfit reads {version}")
+    if missing := [name for name in required if name not in data]:
+        raise RecordError(f"lacks {', '.join(missing)}")
     for name, (kind, words) in KINDS.items():
         if name in data and (not isinstance(data[name], kind) or isinstance(data[name], bool)):
             raise RecordError(f"{name} is {data[name]!r}, not {words}")
-    if data["status"] not in STATUSES:
-        raise RecordError(f"status is {data['status']!r}, allowed: {', '.join(STATUSES)}")
-    metrics = data.get("metrics", {})
-    for name, value in metrics.items():
+    if data["status"] not in statuses:
+        raise RecordError(f"status is {data['status']!r}, allowed: {', '.join(statuses)}")
+    for name, value in data.get("metrics", {}).items():
         require_number(value, f"metrics.{name}", is_signed=name in SIGNED_METRICS)
-    if data["status"] == "ok" and not metrics.get("latency_p50_ms"):
-        raise RecordError("status is ok, but metrics.latency_p50_ms is not a positive number")
-    require_number(data.get("details", {}).get("median_standard_error"), "details.median_standard_error")
     for name, value in data.get("fingerprints", {}).items():
         if not isinstance(value, str):
             raise RecordError(f"fingerprints.{name} is {value!r}, not text")
@@ -299,6 +282,12 @@ def require_profile(data: Mapping[str, Any]) -> None:
         if not all(isinstance(text, str) for text in told):
             raise RecordError(f"flags holds {flag!r}, not a flag with its code and message")
         require_number(flag.get("value"), f"the value of the flag {flag['code']}", is_signed=True)
+    known = {each.name for each in fields(of)}
+    try:
+        flags = [Flag(**flag) for flag in data.get("flags", [])]
+    except TypeError as error:
+        raise RecordError(str(error)) from error
+    return {name: value for name, value in data.items() if name in known} | {"flags": flags}
 
 
 def require_number(value: Any, name: str, is_signed: bool = False) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.records import STATUSES as PROFILE_STATUSES
-from hwfit.records import TRUST_BREAKING_FLAGS, Flag, RecordError, read_json, require_number
+from hwfit.records import TRUST_BREAKING_FLAGS, Flag, RecordError, read_json, values_of
 
 SCHEMA_VERSION = 1
 # `diverged`: the loss was no number, or grew beyond what can come back.
@@ -252,23 +252,12 @@ class TrainingRecord:
     @classmethod
     def from_dict(cls, data: Any) -> TrainingRecord:
         """Read what `to_dict` wrote. Raises RecordError where it does not hold together."""
-        if not isinstance(data, Mapping):
-            raise RecordError(f"not a record but a {type(data).__name__}")
-        if data.get("schema_version") != SCHEMA_VERSION:
-            raise RecordError(
-                f"schema_version is {data.get('schema_version')!r}, this hwfit reads {SCHEMA_VERSION}"
-            )
-        known = {f.name for f in fields(cls)}
+        values = values_of(cls, data, SCHEMA_VERSION, ("run", "rung", "status"), STATUSES)
         try:
-            flags = [Flag(**flag) for flag in data.get("flags", [])]
-            record = cls(**{name: data[name] for name in data if name in known} | {"flags": flags})
+            record = cls(**values)
             TrainingRun(**record.run)
         except TypeError as error:
             raise RecordError(str(error)) from error
-        if record.status not in STATUSES:
-            raise RecordError(f"status is {record.status!r}, allowed: {', '.join(STATUSES)}")
-        for name, value in record.metrics.items():
-            require_number(value, f"metrics.{name}")
         if record.status == "ok" and not record.metrics.get("steps"):
             raise RecordError("status is ok, but metrics.steps is not a positive number")
         return record
