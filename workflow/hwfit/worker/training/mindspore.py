@@ -35,6 +35,8 @@ from hwfit.worker.training import initial
 from hwfit.worker.training.trainer import EVALUATION_BATCH, LEAST_AXES_THAT_DECAY, Setup, Trainer
 from hwfit.worker.zoo import mindspore_layers
 
+BLOCKING = "MS_DEV_HOST_BLOCKING_RUN"
+
 
 class MindSporeTrainer(Trainer):
     """A cell with its optimizer, and the data on a device."""
@@ -46,14 +48,14 @@ class MindSporeTrainer(Trainer):
             raise Unsupported("training by several processes is there in torch alone")
         if run.precision != "fp32":
             raise Unsupported("MindSpore has no convolution or matrix product in bfloat16 on a CPU")
+        self.details: dict[str, Any] = {}
         if setup.accelerator == "cpu":
             # Looked at when the first operator runs.
-            os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
+            self.details[BLOCKING] = os.environ.setdefault(BLOCKING, "1")
         use_device(setup.accelerator, setup.index)
         if setup.threads:
             ms.set_context(runtime_num_threads=setup.threads)
         ms.set_seed(run.seed)
-        self.details: dict[str, Any] = {}
         self.cell = cell_of(setup)
         if run.activation_checkpointing:
             self.details["activation_checkpointing"] = recompute_blocks(self.cell)
