@@ -5,26 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import Field
 
 from hwfit.records import COLUMNS
+from hwfit.schema_parts import Part, row_of
 from hwfit.training.answers import TrainingAndInferenceAnswer, TrainingAnswer
 
-Value = str | bool | int | float | None
-
-
-class Part(BaseModel):
-    """A mapping of the file: all keys are there, and no others."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-Line = create_model(
-    "Line",
-    __base__=Part,
-    __doc__="A row of combinations.csv; what was not measured is null.",
-    **{name: (Value, Field(description=meaning)) for name, meaning in COLUMNS.items()},  # type: ignore[call-overload]
-)
+Line = row_of("Line", "combinations.csv", COLUMNS)
 
 
 class Evidence(Part):

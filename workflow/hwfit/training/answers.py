@@ -7,29 +7,16 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import Field
 
 from hwfit.decision_sections import Decision as Wanted
+from hwfit.schema_parts import Part, row_of
 from hwfit.training.and_inference import WholeDecision, decide_whole
 from hwfit.training.decision import TrainingDecision, decide_training
 from hwfit.training.scaling import Scaling, scaling_of, sentence
 from hwfit.training.table import CONFIGURATION_COLUMNS, Configuration
 
-Value = str | bool | int | float | None
-
-
-class Part(BaseModel):
-    """A mapping of the file: all keys are there, and no others."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-ConfigurationLine = create_model(
-    "ConfigurationLine",
-    __base__=Part,
-    __doc__="A row of training-configurations.csv; what was not measured is null.",
-    **{name: (Value, Field(description=meaning)) for name, meaning in CONFIGURATION_COLUMNS.items()},  # type: ignore[call-overload]
-)
+ConfigurationLine = row_of("ConfigurationLine", "training-configurations.csv", CONFIGURATION_COLUMNS)
 
 
 class ScaledRateAnswer(Part):
