@@ -396,7 +396,9 @@ def halving(project: Project) -> dict[str, Any]:
     study = {"sweep": "halving", "training": halving_replay.MATRIX}
     (directory / "config" / "config.yaml").write_text(yaml.safe_dump(study))
     project.snakemake("reports/training.csv", directory=directory)
-    return halving_replay.compare(halving_replay.read_curves(project.plan.study.devices, directory))
+    return halving_replay.compare_at_all_targets(
+        halving_replay.read_curves(project.plan.study.devices, directory)
+    )
 
 
 def guided(project: Project) -> dict[str, Any]:

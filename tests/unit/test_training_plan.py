@@ -86,7 +86,7 @@ def test_a_study_with_training_reads_back_from_the_plan_file():
 
 def test_rungs_grow_to_the_end_of_the_schedule():
     (first, *_) = make_training(search="halving", max_epochs=27).training
-    assert first.matrix.rung_epochs == (3, 9, 27)
+    assert first.matrix.rung_epochs == (2, 7, 27)
     halving = {"rungs": 3, "first_epochs": 5}
     (first, *_) = make_training(search="halving", max_epochs=40, halving=halving).training
     assert first.matrix.rung_epochs == (5, 14, 40)
@@ -96,9 +96,9 @@ def test_rungs_grow_to_the_end_of_the_schedule():
 
 @pytest.mark.parametrize(
     ("max_epochs", "epochs"),
-    [(2, (1, 2)), (9, (1, 2, 4, 9)), (27, (2, 4, 7, 14, 27)), (160, (10, 20, 40, 80, 160))],
+    [(2, (1, 2)), (9, (1, 2, 4, 9)), (27, (2, 5, 11, 27)), (160, (12, 28, 67, 160))],
 )
-def test_without_a_number_of_rungs_there_are_as_many_as_fit_and_five_at_most(max_epochs, epochs):
+def test_without_a_number_of_rungs_there_are_as_many_as_fit_and_four_at_most(max_epochs, epochs):
     (first, *_) = make_training(search="halving", max_epochs=max_epochs, halving={}).training
     assert first.matrix.rung_epochs == epochs
 
