@@ -9,13 +9,13 @@ from hwfit.collect import read_inventories, read_rows
 from hwfit.cost_sections import Cost
 from hwfit.layout import inventory_file
 from hwfit.recommendation import recommend
-from hwfit.records import read_json, write_json
+from hwfit.records import has_true_seal, read_json, write_json
 from hwfit.sites.read import Export, ExportError
 from hwfit.sites.write import write_export
 from hwfit.training.collect import forget_training, read_training, typical_curves
 from hwfit.training.plan import TRAINING
 from hwfit.training.table import make_configurations, make_run_table
-from sites import measure, merge_into
+from sites import export_of, measure, merge_into
 from trainings import MATRIX as TRAINING_MATRIX
 from trainings import train
 
@@ -152,3 +152,42 @@ def test_a_verdict_that_was_damaged_there_is_left_out_and_said(here, tmp_path, c
     merged = merge_into(here, there / "export.zip")
     assert "damaged at gpu-box" in capsys.readouterr().err
     assert len(theirs(read_training(merged, here))) == len(plan["training"])
+
+
+def test_a_run_that_failed_says_nothing_of_what_there_is_to_learn(here, tmp_path):
+    for path in (here / TRAINING).rglob("rung*.json"):
+        failed = {"status": "unavailable", "reason": "no data", "metrics": {}}
+        write_json(path, read_json(path) | failed | {"fingerprints": {"data": "absence"}})
+    rows = read_training(merge_into(here, exported(tmp_path / "there")), here)
+    assert {row.status for row in theirs(rows)} == {"ok", "diverged"}
+
+
+def test_a_site_that_trains_alone_does_not_say_how_inference_is_measured(tmp_path):
+    trainer = tmp_path / "trainer"
+    plan = train_at(trainer, "trainer")
+    plan["combinations"] = []
+    write_export(plan, trainer / "export.zip", directory=trainer)
+    measured = export_of(tmp_path / "there", site="gpu-box", matrix=MATRIX, measurement={"max_seconds": 5})
+    here = tmp_path / "here"
+    plan = measure(here, site="office", matrix=MATRIX).to_dict() | {"combinations": []}
+    write_json(here / "results/plan.json", plan)
+    merged = merge_into(here, trainer / "export.zip", measured)
+    assert {entry["status"] for entry in merged["combinations"]} == {""}
+
+
+@pytest.mark.parametrize("content", ['{"group": []}', "[" * 100_000, '{"group": ["cpu"], "go_on": 1}', "[]"])
+def test_a_verdict_that_is_none_is_left_out(here, tmp_path, capsys, content):
+    there = tmp_path / "there"
+    plan = train_at(there, "gpu-box", training=HALVING)
+    write_export(plan, there / "export.zip", directory=there)
+    with_member(there / "export.zip", "halving/cpu/torch/net/rung0.json", content.encode())
+    merge_into(here, there / "export.zip")
+    assert "damaged at gpu-box" in capsys.readouterr().err
+
+
+def test_what_is_laid_down_is_sealed(here, tmp_path):
+    merge_into(here, exported(tmp_path / "there", training=HALVING))
+    paths = [path for path in (here / "results").rglob("*.json") if "cpu@gpu-box" in str(path)]
+    records = [path for path in paths if path.name.startswith(("rung", "bs"))]
+    assert records
+    assert all(has_true_seal(path.read_bytes()) for path in records)

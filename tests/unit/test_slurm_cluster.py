@@ -28,7 +28,7 @@ def problems(**asked):
         {"partition": "cpu,gpu", "gres": "gpu:a100:4"},
         {"partition": "debug", "gres": "npu:2", "runtime_minutes": 30},
         {"partition": "long", "runtime_minutes": 500_000},
-        {"mem_mb": 268_000},
+        {"mem_mb": 256_000},
     ],
 )
 def test_what_the_cluster_has_is_no_problem(asked):
@@ -65,7 +65,7 @@ def test_what_the_cluster_has_is_no_problem(asked):
         ({"cpus": 65}, "devices.yaml: dev.slurm.cpus is 65, and no node of cpu has more than 64"),
         (
             {"mem_mb": 300_000},
-            "devices.yaml: dev.slurm.mem_mb is 300000, and no node of cpu has more than 268435",
+            "devices.yaml: dev.slurm.mem_mb is 300000, and no node of cpu has more than 256000",
         ),
         (
             {"partition": "debug", "runtime_minutes": 31},

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hwfit.layout import PROFILES, RESULTS, site_file, site_of
+from hwfit.layout import IDENTITIES, PROFILES, RESULTS, site_file, site_of
 from hwfit.records import Profile, bytes_sha256, has_true_seal, parse_json
+from hwfit.search.records import SCREENING, summary_file
 
 # What MLflow keeps is MLflow's.
 NOT_OURS = ("mlartifacts",)
@@ -92,8 +93,9 @@ def samples_are_wrong(path: Path, content: bytes) -> str:
 
 def asked_for(path: Path) -> list[Path]:
     """The files for which Snakemake has to be asked, so that another is made again: itself, and for a profile
-    that may be no first look the list of a device's confirming rounds, whose job makes those. What came from
-    another site is laid down whole.
+    that may be no first look the list of a device's confirming rounds, whose job makes those; for a look of a
+    guided search the list of its round. What came from another site is laid down whole. None for what a job
+    found of other hardware of its class: another job takes it that meets this.
 
     Parameters
     ----------
@@ -105,7 +107,10 @@ def asked_for(path: Path) -> list[Path]:
     if is_profile(path) and path.parent.name != "round0":
         confirmation = Path(RESULTS, "confirmations", f"{path.parts[2]}.json")
         return [path, confirmation]
-    return [path]
+    if path.is_relative_to(SCREENING):
+        device, runtime, model = path.parts[2:5]
+        return [Path(summary_file(device, runtime, model, path.parent.name.removeprefix("round")))]
+    return [] if path.parts[3:4] == (IDENTITIES,) else [path]
 
 
 def remove_unfinished(directory: Path | str = ".") -> None:

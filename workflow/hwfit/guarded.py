@@ -69,12 +69,15 @@ def ask_for_damaged() -> bool:
     """Have Snakemake make again what is damaged, and say so; returns whether anything is."""
     damaged = find_damaged()
     tell(damaged)
-    if damaged:
-        files = dict.fromkeys(file for path, _ in damaged for file in asked_for(path))
+    for path, _ in damaged:
+        if not asked_for(path):
+            path.unlink(missing_ok=True)
+    files = dict.fromkeys(file for path, _ in damaged for file in asked_for(path))
+    if files:
         # As Snakemake marks the files of a job that has begun and not ended.
         began = SimpleNamespace(output=[IOFile(str(path)) for path in files])
         FilePersistence(nolock=True).started(began)
-    return bool(damaged)
+    return bool(files)
 
 
 def tell(damaged: list[tuple[Path, str]]) -> None:

@@ -13,6 +13,8 @@ from hwfit.records import Cell, fingerprint, profile_path
 
 RESULTS = "results"
 PROFILES = f"{RESULTS}/profiles"
+# Of a class of nodes, below its folder: what jobs found of other hardware than its probe did.
+IDENTITIES = "identities"
 # What was read of the first looks, as a fingerprint: it changes when one of them does.
 FIRST_LOOKS = f"{RESULTS}/first-looks.json"
 # What an ONNX file is called that is made of a model as it is.
@@ -62,7 +64,7 @@ def inventory_file(device: str) -> str:
 
 def identities_directory(device: str) -> str:
     """What the jobs of a class of nodes found where they met other hardware than its probe did."""
-    return f"{RESULTS}/devices/{device}/identities"
+    return f"{RESULTS}/devices/{device}/{IDENTITIES}"
 
 
 def data_files(name: str, data: str) -> list[str]:

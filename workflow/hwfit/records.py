@@ -340,8 +340,13 @@ def write_json(path: Path | str, data: Any) -> None:
 
 def write_record(path: Path | str, data: Mapping[str, Any]) -> None:
     """The same with a seal, so that whoever reads the record knows that it is what was written."""
+    write_bytes(path, sealed(data))
+
+
+def sealed(data: Mapping[str, Any]) -> bytes:
+    """A record's bytes, with their seal."""
     body = _to_bytes({key: value for key, value in data.items() if key != SEAL}).removesuffix(b"\n}\n")
-    write_bytes(path, body + _SEAL_BEGINS + bytes_sha256(body).encode() + _SEAL_ENDS)
+    return body + _SEAL_BEGINS + bytes_sha256(body).encode() + _SEAL_ENDS
 
 
 def _to_bytes(data: Any) -> bytes:

@@ -15,9 +15,9 @@ from hwfit.config_errors import ConfigError, listed, nearest, shown
 from hwfit.slurm_sections import Slurm
 
 ANSWER_SECONDS = 20
-# Of each partition and kind of node: partition, default or not, gres, features, cores, memory in MiB, limit.
+# Of each partition and kind of node: partition, default or not, gres, features, cores, memory, limit. Memory is
+# in the MB that a job's `mem_mb` counts in as well, of 2^20 bytes.
 FORMAT = "%R|%P|%G|%f|%c|%m|%l"
-MIB = 1.048576
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def parse(lines: Iterable[str]) -> Iterator[Nodes]:
             gres=tuple(re.sub(r"\([^)]*\)", "", gres).split(",")) if gres != "(null)" else (),
             features=frozenset(features.split(",")) if features != "(null)" else frozenset(),
             cpus=int(counts[0][0]),  # type: ignore[index]
-            memory_mb=int(counts[1][0]) * MIB,  # type: ignore[index]
+            memory_mb=int(counts[1][0]),  # type: ignore[index]
             limit_minutes=minutes_of(limit),
         )
 

@@ -90,7 +90,8 @@ def check_artifacts(config: Config, models: Mapping[str, Model]) -> Iterator[Fin
         yield place, f"{message}; it has {listed(sorted(cards))}"
     for name in sorted(set(cards) & set(models)):
         card, model = cards[name], models[name]
-        there = card.get("task"), (card.get("source") or {}).get("zoo")
+        source = card.get("source")
+        there = card.get("task"), source.get("zoo") if isinstance(source, Mapping) else None
         here = model.task, next((source.zoo for source in model.sources.values() if source.zoo), None)
         if card.get("status") == "ok" and there != here:
             said = f"which has {name} as {described(*there)}, and models.yaml as {described(*here)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwfit.layout import RESULTS, confirmation_file, device_at, site_file
-from hwfit.records import Cell, RecordError, read_json, read_profile, write_record
+from hwfit.records import Cell, RecordError, parse_json, read_json, read_profile, sealed, write_record
 from hwfit.sites.read import CARD, WEIGHTS, Export, ExportError
 from hwfit.training.records import read_training_record
 
@@ -133,7 +132,7 @@ def confirming_rounds(export: Export, device: str) -> list[dict[str, Any]]:
                 here = replace(cell, device=device_at(device, export.site))
                 rounds = [int(round) for round in entry["rounds"]]
                 found.append({"cell": asdict(here), "batch_size": int(entry["batch_size"]), "rounds": rounds})
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
     return found
 
@@ -147,14 +146,14 @@ def renamed(path: Path, export: Export, folder: str) -> Any:
         if folder in READERS:
             READERS[folder](path)
         changed = in_names_of_here(record, folder, export.site)
-    except (RecordError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         said = error if isinstance(error, RecordError) else f"{path}: no verdict on a rung ({error!r})"
         print(f"left out, since it was damaged at {export.site}: {said}", file=sys.stderr)
         path.unlink()
         return None
     if changed != record:
         # Not each synced to the disk: the job that lays them down counts as a whole.
-        path.write_text(json.dumps(changed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_bytes(sealed(changed))
     return changed
 
 
@@ -196,7 +195,7 @@ def verdict_here(verdict: Any, site: str) -> dict[str, Any]:
 def mapping_in(content: bytes) -> dict[str, Any] | None:
     """A JSON mapping; None where it is something else."""
     try:
-        found = json.loads(content)
+        found = parse_json(content)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -107,7 +107,7 @@ def merged(
         Party(site["site"], site["study"], site["combinations"], site["cards"], site.get("training", []))
         for site in sites
     ]
-    parties = [*([here] if here.combinations else []), *others]
+    parties = [each for each in (here, *others) if each.combinations or each.runs]
     combinations, devices, told = list(plan["combinations"]), dict(study["devices"]), []
     for site, party in zip(sites, others, strict=True):
         entries = [imported(entry, party, site["protocols"], parties) for entry in party.combinations]
@@ -151,7 +151,9 @@ def imported(
         return found
     cell = Cell(**{name: entry[name] for name in Cell.__dataclass_fields__})
     protocol = protocols.get(f"{cell.path}/bs{entry['batch_size']}")
-    reasons = [*other_subjects(cell, party, parties), *other_protocols(cell, party, parties[0], protocol)]
+    # One that trains alone says nothing of how inference is measured.
+    lead = first((each for each in parties if each.combinations), party)
+    reasons = [*other_subjects(cell, party, parties), *other_protocols(cell, party, lead, protocol)]
     return found | ({"status": "skipped", "reason": "; ".join(reasons)} if reasons else {})
 
 

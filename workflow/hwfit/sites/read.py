@@ -6,7 +6,6 @@ member has the checksum that stands there.
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 import zlib
@@ -21,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hwfit.catalog import RUNTIMES, SCENARIOS, SPLIT, generation_lengths
 from hwfit.layout import site_of
-from hwfit.records import SCHEMA_VERSION, STATUSES, Cell, fingerprint
+from hwfit.records import SCHEMA_VERSION, STATUSES, Cell, fingerprint, parse_json
 from hwfit.section_types import Name
 from hwfit.sections import Study
 from hwfit.training.records import OPTIMIZERS, PRECISIONS, SCHEDULES, run_of
@@ -70,7 +69,7 @@ class Export:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(MANIFEST) as stream:
                 content = stream.read(MOST_BYTES + 1)
-            manifest = json.loads(content)
+            manifest = parse_json(content)
         except KeyError:
             # A file of samples lies in the export as it is: cut short behind one, the whole reads as that.
             said = f"no export that `snakemake export` wrote, or a part of one: it has no {MANIFEST}"
@@ -103,7 +102,7 @@ class Export:
         """The plan of the site. Raises ExportError where it does not hold together."""
         wrote = f"it was written by hwfit {self.manifest.get('hwfit_version')}"
         try:
-            plan = json.loads(self.read(PLAN))
+            plan = parse_json(self.read(PLAN))
             study = Study.model_validate(plan["study"])
             require_combinations(plan["combinations"], study)
             require_runs(plan.get("training", []), study)
@@ -112,7 +111,7 @@ class Export:
             where = ".".join(map(str, first["loc"]))
             said = f"a plan that this hwfit does not know ({where}: {first['msg']})"
             raise ExportError(f"{said}; {wrote}") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ExportError(f"a plan that does not hold together ({error}); {wrote}") from None
         return plan
 

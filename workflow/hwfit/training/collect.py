@@ -24,6 +24,8 @@ from hwfit.training.records import (
     run_of,
 )
 
+# Of a run that learnt something: its record says what.
+TRAINED = ("ok", "diverged")
 # Of a curve, as many as a chart can show.
 MOST_POINTS = 60
 
@@ -73,14 +75,16 @@ def read_row(planned: Mapping[str, Any], ends: Mapping[str, tuple[int, str]], di
 
 
 def comparable(rows: list[TrainingRow]) -> list[TrainingRow]:
-    """The rows, those of other sites as skipped that were to learn something else.
+    """The rows, those of other sites as skipped that learnt something else.
 
-    Of each model the first run with a record says what it is: this site's, then the others' in their order.
+    Of each model the first run that trained says what it is: this site's, then the others' in their order.
+    One that failed says nothing of it, and keeps its status.
     """
     leads: dict[str, TrainingRow] = {}
     found = []
     for row in rows:
-        lead = leads.setdefault(row.run.model, row) if row.record else row
+        has_trained = row.record is not None and row.status in TRAINED
+        lead = leads.setdefault(row.run.model, row) if has_trained else row
         reason = what_differs(row, lead) if site_of(row.run.device) else ""
         found.append(TrainingRow(row.run, row.planned, "skipped", reason) if reason else row)
     return found

@@ -135,6 +135,9 @@ LOG: dict[str, str] = {
     "at": "UTC",
 }
 
+# Of these, numbers or null.
+FIGURES = tuple(name for name in LOG if name != "at")
+
 
 @dataclass(frozen=True, order=True)
 class TrainingRun:
@@ -277,18 +280,24 @@ def read_training_record(path: Path | str) -> TrainingRecord:
         raise RecordError(f"{path}: {error}") from error
 
 
+def is_figure(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 def read_log(directory: Path | str) -> list[dict[str, Any]]:
-    """The lines of a run's log, oldest first; none where there is no log. A line cut short is left out."""
+    """The lines of a run's log, oldest first; none where there is no log. A line that is cut short, or whose
+    figures are none, is left out.
+    """
     try:
-        text = (Path(directory) / "log.jsonl").read_text()
+        text = (Path(directory) / "log.jsonl").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
     lines = []
     for line in text.splitlines():
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict):
+        if isinstance(found, dict) and all(is_figure(found.get(name)) for name in FIGURES):
             lines.append(found)
     return lines
