@@ -179,6 +179,7 @@ def make_configuration(
         line |= {"stopped": "", "flags": "" if valid else "foreign_load", "max_epochs": 9}
         if status == "ok":
             line |= {"reached": figure is not None, "seconds_to_target": figure}
+            line |= {"epochs_to_target": figure and math.ceil(figure)}
             line |= {"best_validation_accuracy": accuracy if figure is not None else min(accuracy, 0.85)}
         lines.append(line)
     return Configuration(lines)

@@ -134,3 +134,14 @@ def test_a_look_that_may_go_better_is_forgotten_with_the_verdicts_that_rest_on_i
     removed = {path.relative_to(tmp_path).as_posix() for path in forget_transient(tmp_path)}
     assert verdict_file(0) in removed
     assert "results/screening/cpu/torch/net/bf16/single_stream/round0/bs1.json" in removed
+
+
+@pytest.mark.parametrize(
+    ("training", "largest"),
+    [({}, 1), ({"plus_inferences": 1e6}, 32), ({"plus_inferences": 1e6, "objective": "energy"}, 32)],
+)
+def test_what_may_be_cheapest_for_many_inferences_stays_beside_what_answers_soonest(
+    tmp_path, training, largest
+):
+    plan = make_searched(decision={"objective": "latency", "training": training})
+    assert max(going(searched(tmp_path, plan))["bf16"]) == largest

@@ -7,7 +7,7 @@ import pandas as pd
 from hwfit.cost_sections import Cost
 from hwfit.costs import Tariff
 from hwfit.records import Flag, read_json, write_json
-from hwfit.training.collect import forget_training, read_training
+from hwfit.training.collect import forget_training, judge_rung, read_training
 from hwfit.training.plan import TRAINING, TrainingPlan, verdict_file
 from hwfit.training.records import record_path
 from hwfit.training.table import (
@@ -18,7 +18,7 @@ from hwfit.training.table import (
     make_run_table,
     read_run_table,
 )
-from trainings import make_configuration, make_training, record, train
+from trainings import make_configuration, make_training, record, train, write_rung
 
 
 def collected(directory, plan, **per_hour):
@@ -183,3 +183,35 @@ def test_a_failure_of_any_kind_keeps_its_status(tmp_path):
     write_json(record_path(tmp_path / TRAINING / planned.run.path, 0), failed.to_dict())
     (line,) = collected(tmp_path, told).to_dict("records")
     assert (line["status"], line["reason"]) == ("oom", "out of memory")
+
+
+def test_the_lucky_seed_of_a_stopped_configuration_leads_no_later_rung(tmp_path):
+    """Of the best rate one seed came to the target, and most did not: the rate was stopped."""
+    plan = make_training(
+        search="halving",
+        optimizers=["sgd"],
+        batch_sizes=[16],
+        learning_rates=[0.1, 1.0, 10.0],
+        seeds=[0, 1, 2],
+    )
+    told, (group,) = plan.to_dict(), TrainingPlan(plan).groups
+    lucky = {each.run.path: each for each in plan.training if each.run.learning_rate == 10.0}
+    finished = next(iter(lucky))
+    stopped = {
+        "configuration": lucky[finished].run.configuration,
+        "runs": list(lucky)[1:],
+        "reason": "ranked",
+    }
+    others = [each for each in plan.training if each.run.path not in lucky]
+    first = {"go_on": [each.run.path for each in others], "finished": {finished: 0}, "stopped": [stopped]}
+    write_json(tmp_path / verdict_file(group, 0), first)
+    for planned in others:
+        write_rung(tmp_path, planned, 1)
+    write_rung(tmp_path, lucky[finished], 0)
+    path = record_path(tmp_path / TRAINING / finished, 0)
+    metrics = {"seconds_to_target": 1e-6, "epochs_to_target": 1}
+    write_json(path, read_json(path) | {"status": "ok", "metrics": read_json(path)["metrics"] | metrics})
+    verdict = judge_rung(told, group, 1, tmp_path)
+    assert verdict["finished"][finished] == 0
+    assert {each["configuration"] for each in verdict["stopped"]} == {others[-1].run.configuration}
+    assert lucky[finished].run.configuration not in verdict["stopped"][0]["reason"]

@@ -8,6 +8,7 @@ import pytest
 from hwfit.training.and_inference import decide_whole
 from hwfit.training.decision import decide_training
 from hwfit.training.scaling import scaling_of, sentence
+from hwfit.training.table import Configuration
 from trainings import make_configuration
 
 
@@ -188,3 +189,23 @@ def test_rows_that_break_a_limit_are_not_what_is_run():
 def test_a_device_whose_cost_is_not_known_is_excluded_not_free():
     answer = whole(10, combination("cpu", 1.0), objective="cost")
     assert answer.verdict == "none" and answer.best is None
+
+
+def with_seeds(*configurations):
+    """One configuration with the seeds of all."""
+    return Configuration([line | {"seed": n} for n, c in enumerate(configurations) for line in c.lines])
+
+
+def test_whether_the_target_is_reached_does_not_depend_on_other_load():
+    quiet, loaded = make_configuration(None), make_configuration(2.0, 2.1, valid=False)
+    by_two = with_seeds(quiet, loaded)
+    assert decide(by_two).chosen is None
+    assert (by_two.verdict, by_two.reached) == ("rejected", 2)
+    assert "foreign_load" in by_two.reason
+
+
+def test_a_seed_that_failed_beside_other_load_counts_as_one_that_failed():
+    lucky = with_seeds(make_configuration(1.0), make_configuration(None, None, valid=False))
+    sure = make_configuration(3.0, 3.1, 3.2, learning_rate=0.2)
+    assert decide(lucky, sure).chosen is sure
+    assert lucky.verdict == "not_reached"

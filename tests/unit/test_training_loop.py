@@ -11,6 +11,8 @@ import time
 import numpy as np
 import pytest
 
+import training
+from hwfit.records import Flag
 from hwfit.training.records import LOG, read_log
 from hwfit.worker.meters import rapl
 from hwfit.worker.training import loop as training_loop
@@ -18,7 +20,7 @@ from hwfit.worker.training.checkpoint import NAMES
 from hwfit.worker.training.loop import Diverged, WriteError
 from hwfit.worker.training.metering import Metering
 from powercap import Package
-from training import make_training_job, open_loop
+from training import LinearTrainer, make_training_job, open_loop
 
 TIMES = ("seconds", "samples_per_s", "at")
 
@@ -43,8 +45,8 @@ class Killed(BaseException):
     """Stands for the end of a process: nothing of the loop catches it."""
 
 
-def break_off(job, after: int) -> None:
-    """Train until the worker has said so often that it lives."""
+def killing(after: int):
+    """Ends the process the nth time that it says that it lives."""
     said = []
 
     def alive():
@@ -52,8 +54,13 @@ def break_off(job, after: int) -> None:
         if len(said) == after:
             raise Killed
 
+    return alive
+
+
+def break_off(job, after: int, **more) -> None:
+    """Train until the worker has said so often that it lives."""
     with pytest.raises(Killed):
-        trained(job, alive=alive)
+        trained(job, alive=killing(after), **more)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -246,3 +253,47 @@ def test_power_is_not_sampled_beside_steps_that_are_timed(tmp_path):
     (absence,) = loop.metering.absences
     assert absence["source"] == "sampled:command" and "counters alone" in absence["reason"]
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_target_that_is_raised_is_trained_for(tmp_path):
+    settings = {"epochs": 3, "max_epochs": 3}
+    assert trained(make_training_job(tmp_path, target_accuracy=0.5, **settings)).progress.epoch == 1
+    beyond_reach = trained(make_training_job(tmp_path, target_accuracy=1.1, **settings)).progress
+    assert (beyond_reach.epoch, beyond_reach.reached) == (3, None)
+
+
+def test_a_target_that_is_lowered_is_found_in_the_log(tmp_path):
+    settings = {"epochs": 3, "max_epochs": 3}
+    at_once = trained(make_training_job(tmp_path / "low", target_accuracy=0.5, **settings)).progress.reached
+    trained(make_training_job(tmp_path / "high", target_accuracy=1.1, **settings))
+    later = trained(make_training_job(tmp_path / "high", target_accuracy=0.5, **settings)).progress
+    assert later.epoch == 3
+    assert (later.reached["epochs"], later.reached["samples"]) == (1, at_once["samples"])
+    assert later.reached["seconds"] < later.train_s
+
+
+def test_doubts_about_a_session_that_was_broken_off_are_kept(tmp_path):
+    job = make_training_job(tmp_path)
+    busy = Flag("foreign_load", "others used 60%", 0.6)
+    break_off(job, 5, doubts=lambda: [busy])
+    assert trained(job).flags_before == [busy]
+
+
+def test_what_the_first_step_of_a_session_takes_to_start_is_no_training(tmp_path, monkeypatch):
+    """A step of 1 s, and 60 s more to compile the first one of each session."""
+    elapsed_s = 0.0
+
+    class Compiles(LinearTrainer):
+        def step(self, planned):
+            nonlocal elapsed_s
+            elapsed_s += 1.0 if self.steps else 61.0
+            return super().step(planned)
+
+    monkeypatch.setattr(training, "LinearTrainer", Compiles)
+    whole, broken = (make_training_job(tmp_path / name) for name in ("whole", "broken"))
+    assert trained(whole, clock=lambda: elapsed_s).progress.train_s == pytest.approx(3 * 9)
+    break_off(broken, 12, clock=lambda: elapsed_s)
+    progress = trained(broken, clock=lambda: elapsed_s).progress
+    assert progress.sessions == 2
+    assert progress.train_s == pytest.approx(3 * 9)
+    assert progress.first_step_s == 61

@@ -15,8 +15,8 @@ from hwfit.config_errors import ConfigError, listed, nearest, shown
 from hwfit.slurm_sections import Slurm
 
 ANSWER_SECONDS = 20
-# Of each partition and kind of node: partition, default or not, gres, features, cores, memory, limit. Memory is
-# in the MB that a job's `mem_mb` counts in as well, of 2^20 bytes.
+# Of each partition and kind of node: partition, default or not, gres, features, cores, memory, limit. Memory
+# is in the MB that a job's `mem_mb` counts in as well, of 2^20 bytes.
 FORMAT = "%R|%P|%G|%f|%c|%m|%l"
 
 

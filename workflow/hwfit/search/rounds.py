@@ -19,6 +19,8 @@ from hwfit.search.records import ROUNDS, GivenUp, Key, Verdict, read_verdict, ve
 # Of a model in a scenario so many combinations are measured in full that are known to fit, and at most as
 # many ahead of them that may fit. Fresh rounds then confirm five.
 MOST_IN_FULL = 8
+# What an inference is wanted to take least of, by what training with so many inferences is to take least of.
+OF_INFERENCES = {"seconds": "throughput", "energy": "energy", "cost": "cost"}
 
 
 def choose_round(plan: Mapping[str, Any], round: int, directory: Path | str = ".") -> Verdict:
@@ -77,17 +79,23 @@ def judged(looks: Iterable[Look], plan: Mapping[str, Any], *, is_last: bool) -> 
     apart = {model for models in wanted.share_device.values() for model in models}
     if wanted.training.plus_inferences is not None:
         apart |= {model for model, _ in questions}
-    return [
-        each
-        for (model, _), group in questions.items()
-        for each in judge(
-            group,
-            wanted.wanted_of(model),
-            wanted.limits_of(model),
+
+    def given_up(model: str, group: list[Look], objective: str | Mapping[str, float]) -> list[GivenUp]:
+        return judge(
+            *(group, objective, wanted.limits_of(model)),
             is_apart_by_device=model in apart,
             most=MOST_IN_FULL if is_last else None,
         )
-    ]
+
+    found = []
+    for (model, _), group in questions.items():
+        of_model = given_up(model, group, wanted.wanted_of(model))
+        if wanted.training.plus_inferences is not None:
+            # What is cheapest for training and all inferences together may be another row than the best one.
+            behind = {each.key for each in given_up(model, group, OF_INFERENCES[wanted.training.objective])}
+            of_model = [each for each in of_model if each.kind != "dominated" or each.key in behind]
+        found += of_model
+    return found
 
 
 def baselines_of(keys: Iterable[Key], wanted: Wanted) -> set[Key]:

@@ -41,7 +41,7 @@ def seconds_of(directory: Path) -> float:
         try:
             told = read_json(path)
             recorded = [read_json(directory / record) for record in told["records"]]
-        except (RecordError, KeyError, TypeError):
+            total += max(told["wall_s"], sum(each["metrics"].get("wall_s") or 0.0 for each in recorded))
+        except (RecordError, KeyError, TypeError, AttributeError):
             continue
-        total += max(told["wall_s"], sum(each["metrics"].get("wall_s") or 0.0 for each in recorded))
     return total

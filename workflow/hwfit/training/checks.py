@@ -66,7 +66,7 @@ def _check_settings(path: KeyPath, matrix: TrainingMatrix) -> Iterator[Finding]:
         message = (
             f"makes {len(epochs)} rungs that end after {rungs} epochs; allowed: each after the one before"
         )
-        yield (*path, "halving"), f"{message} (fewer rungs, or more max_epochs)"
+        yield (*path, "halving"), f"{message} (fewer rungs, a smaller first_epochs, or more max_epochs)"
     for index, parts in enumerate(matrix.accumulation):
         odd = [size for size in matrix.batch_sizes if size % parts]
         if odd:

@@ -149,7 +149,17 @@ def judge_rung(
         before = read_json(directory / verdict_file(group, rung - 1))
         going, finished = before["go_on"], before["finished"]
     at = {path: rung for path in going} | finished
-    standings = [read_standing(run_of(planned[path]), at[path], directory) for path in at if path in planned]
+    # The seed that came to the target alone, of a configuration that was stopped, competes no more.
+    out = {
+        stopped["configuration"]
+        for earlier in range(rung)
+        for stopped in read_json(directory / verdict_file(group, earlier))["stopped"]
+    }
+    standings = [
+        read_standing(run, at[path], directory)
+        for path in at
+        if path in planned and (run := run_of(planned[path])).configuration not in out
+    ]
     any_run = next(iter(planned.values()))
     verdict = judge(standings, any_run["eta"])
     return {
@@ -157,7 +167,7 @@ def judge_rung(
         "rung": rung,
         "epochs": any_run["rung_epochs"][rung],
         "go_on": verdict.go_on,
-        "finished": {path: at[path] for path in verdict.finished},
+        "finished": finished | {path: at[path] for path in verdict.finished},
         "stopped": [asdict(each) for each in verdict.stopped],
     }
 
@@ -218,7 +228,9 @@ def typical_curves(runs: pd.DataFrame, directory: Path | str = ".") -> list[Curv
         run = run_of(ranked.iloc[(len(ranked) - 1) // 2].to_dict())
         known = [(each.get("seconds"), each.get("validation_accuracy")) for each in curve_of(run, directory)]
         points = [(float(s), float(a)) for s, a in known if s and a is not None]
-        found.append(Curve(run.configuration, points[:: max(1, len(points) // MOST_POINTS)]))
+        every = max(1, len(points) // MOST_POINTS)
+        # The last stays: it may be the one that is at the target.
+        found.append(Curve(run.configuration, points[:-1:every] + points[-1:]))
     return found
 
 

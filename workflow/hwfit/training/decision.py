@@ -71,8 +71,8 @@ def decide_one(group: Sequence[Configuration], objective: str) -> TrainingDecisi
     column = FIGURES[objective]
     known = [each for each in group if each.verdict == "dominated" and each.to_target(column) is not None]
     # One that reaches the target with every seed is preferred to one that does by luck.
-    most = max((each.reached / len(each.counted) for each in known), default=0.0)
-    reliable = [each for each in known if each.reached / len(each.counted) == most]
+    most = max((each.reached / len(each.ended) for each in known), default=0.0)
+    reliable = [each for each in known if each.reached / len(each.ended) == most]
     decision = TrainingDecision(
         group[0].model, group[0].device, objective, group[0].target_accuracy, "none", ""
     )
@@ -83,7 +83,7 @@ def decide_one(group: Sequence[Configuration], objective: str) -> TrainingDecisi
     for each in known:
         if each not in reliable:
             each.verdict = "unreliable"
-            each.reason = f"reached the target in {each.reached} of {len(each.counted)} seeds"
+            each.reason = f"reached the target in {each.reached} of {len(each.ended)} seeds"
     return decision
 
 
@@ -95,9 +95,12 @@ def standing(configuration: Configuration) -> tuple[str, str]:
         if distrusted:
             return "rejected", f"its time cannot be trusted: {distrusted['flags']}"
         return "not_measured", f"{lines[0]['status']}: {lines[0]['reason']}"
-    seeds, reached = len(configuration.counted), configuration.reached
-    if configuration.to_target(FIGURES["seconds"]) is not None:
-        return "dominated", ""
+    seeds, reached = len(configuration.ended), configuration.reached
+    if configuration.to_target("epochs_to_target") is not None:
+        if configuration.to_target(FIGURES["seconds"]) is not None:
+            return "dominated", ""
+        flags = next(line["flags"] for line in lines if line["reached"] and not line["valid"])
+        return "rejected", f"it reaches the target, and no time of that can be trusted: {flags}"
     if configuration.diverged == len(lines):
         return "diverged", str(lines[0]["reason"])
     best = max(configuration.values("best_validation_accuracy"), default=None)
@@ -163,7 +166,7 @@ def summary_of(decision: TrainingDecision) -> str:
     """The answer in a sentence or two."""
     chosen = decision.chosen
     assert chosen is not None and decision.figure is not None
-    unit, seeds = decision.unit, len(chosen.counted)
+    unit, seeds = decision.unit, len(chosen.ended)
     where = f"{decision.model} on {decision.device}"
     reached = f"{decision.target_accuracy:g} after {decision.figure:.3g} {unit}"
     said = f"{where}: {chosen.name} reaches {reached}"

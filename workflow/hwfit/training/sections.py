@@ -90,7 +90,7 @@ class Halving(Section):
 
     def epochs(self, max_epochs: int) -> tuple[int, ...]:
         """The epochs that a run has gone at the end of each rung."""
-        fitting = int(math.log(max_epochs, self.eta) + 1e-9) + 1
+        fitting = int(math.log(max(max_epochs / (self.first_epochs or 1), 1), self.eta) + 1e-9) + 1
         last = (self.rungs or min(MOST_RUNGS, max(2, fitting))) - 1
         first = self.first_epochs or max(1, round(max_epochs / (GROWTH * self.eta) ** last))
         growth = (max_epochs / first) ** (1 / last)

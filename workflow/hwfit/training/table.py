@@ -216,16 +216,19 @@ class Configuration:
         """The median of a figure that counts until the target, a run that never reached it counting as
         infinite; None where that is the median.
         """
-        lines = self.counted
-        if column in LEARNT:
-            lines = [line for line in self.lines if line["status"] in ("ok", "diverged")]
+        lines = self.ended if column in LEARNT else self.counted
         found = [math.inf if line[column] is None else float(line[column]) for line in lines]
         median = float(np.median(found)) if found else math.inf
         return median if math.isfinite(median) else None
 
     @property
+    def ended(self) -> list[Mapping[str, Any]]:
+        """The runs whose end is known: at the target, without it, diverged. Other load changes none of it."""
+        return [line for line in self.lines if line["status"] in ("ok", "diverged")]
+
+    @property
     def reached(self) -> int:
-        return sum(bool(line["reached"]) for line in self.trusted)
+        return sum(bool(line["reached"]) for line in self.ended)
 
     @property
     def diverged(self) -> int:

@@ -20,7 +20,7 @@ from hwfit.worker import recorded
 from hwfit.worker.node_class import comparable
 
 # Raised when what a figure means changes: every run is then trained again.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 CHECKPOINT_SECONDS = 30.0
 TIMEOUT_SECONDS = 600.0
 

@@ -16,17 +16,20 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from hwfit.records import Flag
+from hwfit.training.records import read_log
 from hwfit.worker import host
 from hwfit.worker.child import now
 from hwfit.worker.errors import NotWritten
 from hwfit.worker.training import checkpoint
 from hwfit.worker.training.job import TrainingJob
 from hwfit.worker.training.metering import Metering
-from hwfit.worker.training.progress import Progress
+from hwfit.worker.training.progress import Progress, each_code_once
 from hwfit.worker.training.schedule import learning_rates, order
 from hwfit.worker.training.trainer import Setup, Trainer
 
@@ -68,6 +71,7 @@ class Loop:
         metering: Metering | None = None,
         clock: Callable[[], float] = time.perf_counter,
         began: float | None = None,
+        doubts: Callable[[], list[Flag]] = lambda: [],
     ) -> None:
         self.job, self.setup, self.trainer, self.classes = job, setup, trainer, classes
         self.alive, self.metering, self.clock = alive, metering, clock
@@ -79,6 +83,8 @@ class Loop:
         self.log_path = job.directory / "log.jsonl"
         self.steps_an_epoch = setup.data.samples // job.run.batch_size
         self.is_fresh = self.is_first_epoch = True
+        self.doubts = doubts
+        self.flags_before: list[Flag] = []
         self.began = clock() if began is None else began
         self.saved_at = clock()
 
@@ -90,6 +96,7 @@ class Loop:
             self.progress = Progress(**found.meta["progress"])
             self.trainer.load(found.arrays)
             self.resumed_at = self.progress.step
+            self.flags_before = [Flag(**told) for told in self.progress.flags]
         self.progress.sessions += 1
         self.wall_before_s, self.energy_before_j = self.progress.wall_s, self.progress.energy_j
         self.job.directory.mkdir(parents=True, exist_ok=True)
@@ -97,6 +104,18 @@ class Loop:
             # To a log that was lost, nothing is added in front.
             self.progress.log_bytes = min(self.progress.log_bytes, stream.tell())
             stream.truncate(self.progress.log_bytes)
+        if self.progress.target != self.job.target_accuracy:
+            # It was trained towards another one: its log says when it came to this.
+            self.progress.target, self.progress.reached = self.job.target_accuracy, self.reached_in_log()
+
+    def reached_in_log(self) -> dict[str, float | None] | None:
+        """What had been taken when the target was reached, by the log; None where it was not."""
+        target = math.inf if self.job.target_accuracy is None else self.job.target_accuracy
+        for line in read_log(self.job.directory):
+            if (line["validation_accuracy"] or 0.0) >= target:
+                taken = {key: line[key] for key in ("samples", "seconds", "energy_j")}
+                return {"epochs": line["epoch"]} | taken
+        return None
 
     def train(self) -> None:
         """Train to the end of the rung, or to the target. Raises Diverged and WriteError."""
@@ -175,14 +194,16 @@ class Loop:
             progress.epoch_loss += float(loss)
         progress.step += len(losses)
         progress.step_in_epoch += len(losses)
-        progress.train_s += seconds
-        progress.epoch_s += seconds
         if self.is_fresh:
             # It compiles, and warms caches up.
             self.is_fresh = False
             progress.first_step_s = progress.first_step_s or seconds
+            progress.fresh_steps += len(losses)
+            progress.fresh_s += seconds
         else:
             progress.add_interval(len(losses), seconds)
+            progress.add_time(seconds)
+            progress.count_fresh()
         limit = EXPLODED * max(progress.first_loss or 0.0, math.log(max(self.classes, 2)))
         mean = float(losses.mean())
         if mean > limit:
@@ -198,6 +219,7 @@ class Loop:
     def finish_epoch(self) -> None:
         """Evaluate, write the line of the log, and see whether the target is reached. Raises Diverged."""
         progress = self.progress
+        progress.count_fresh()
         if self.is_first_epoch:
             # Later ones are mixed up with what evaluation took, and what allocators kept of it.
             self.is_first_epoch = False
@@ -254,6 +276,7 @@ class Loop:
         """Write a checkpoint. Raises WriteError, with the one before it kept."""
         started = self.clock()
         progress = self.progress
+        progress.flags = [asdict(flag) for flag in each_code_once([*self.flags_before, *self.doubts()])]
         progress.wall_s = self.wall_s()
         progress.energy_j = self.energy()
         meta = {

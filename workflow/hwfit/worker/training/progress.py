@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from hwfit.records import Flag
 from hwfit.series import autocorrelation_time
 
 # Fewer intervals do not say how far they scatter.
@@ -30,6 +31,9 @@ class Progress:
     first_loss : of the very first step
     reached : epochs, samples, seconds, energy_j when the target was reached
     log_bytes : how much of the log belongs to what was done so far
+    fresh_steps, fresh_s : of the first interval of sessions, until `train_s` has them
+    target : the accuracy that `reached` speaks of
+    flags : doubts about what was done so far, as plain data
     """
 
     step: int = 0
@@ -53,9 +57,28 @@ class Progress:
     best_validation_accuracy: float | None = None
     peak_bytes: float | None = None
     log_bytes: int = 0
+    fresh_steps: int = 0
+    fresh_s: float = 0.0
+    target: float | None = None
+    flags: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def add_time(self, seconds: float) -> None:
+        """Take in time in training steps."""
+        self.train_s += seconds
+        self.epoch_s += seconds
+
+    def count_fresh(self) -> None:
+        """Take in the first steps of sessions as what steady ones take; the rest of their time was a start.
+
+        Where there was no steady step so far, they count as what they took.
+        """
+        steps, seconds = (sum(interval[part] for interval in self.intervals) for part in (0, 1))
+        at_pace = self.fresh_steps * seconds / steps if steps else self.fresh_s
+        self.add_time(min(self.fresh_s, at_pace))
+        self.fresh_steps, self.fresh_s = 0, 0.0
 
     def add_interval(self, steps: int, seconds: float) -> None:
         """Take in so many steps of steady training."""
@@ -64,6 +87,14 @@ class Progress:
             pairs = zip(self.intervals[::2], self.intervals[1::2], strict=False)
             left = self.intervals[-1:] if len(self.intervals) % 2 else []
             self.intervals = [[a[0] + b[0], a[1] + b[1]] for a, b in pairs] + left
+
+
+def each_code_once(flags: Iterable[Flag]) -> list[Flag]:
+    """The flags, of those with one code the first."""
+    found: dict[str, Flag] = {}
+    for flag in flags:
+        found.setdefault(flag.code, flag)
+    return list(found.values())
 
 
 def speed(intervals: Sequence[Sequence[float]], batch_size: int) -> dict[str, float | None]:

@@ -29,7 +29,7 @@ from hwfit.worker.training import data
 from hwfit.worker.training.job import TrainingJob
 from hwfit.worker.training.loop import Diverged, Loop
 from hwfit.worker.training.metering import Metering
-from hwfit.worker.training.progress import speed
+from hwfit.worker.training.progress import each_code_once, speed
 from hwfit.worker.training.trainer import Setup, open_trainer
 
 
@@ -88,7 +88,12 @@ class Session:
         alive()
         classes = self.trainer.outputs()
         read.require_labels(classes, str(job.data))
-        self.loop = Loop(job, self.setup, self.trainer, classes, alive, self.metering, began=self.began)
+        self.conditions: Conditions | None = None
+        self.loop = Loop(
+            *(job, self.setup, self.trainer, classes, alive, self.metering),
+            began=self.began,
+            doubts=lambda: self.conditions.flags_so_far() if self.conditions else [],
+        )
         self.loop.resume()
         # What the framework and the model hold stays: later collections need not look at it again.
         gc.collect()
@@ -108,7 +113,7 @@ class Session:
         """Train to the end of the rung. Raises NotWritten, and what the framework raises."""
         loop, status, reason, diverged_at = self.loop, "ok", "", None
         context = self.context()
-        conditions = Conditions(
+        conditions = self.conditions = Conditions(
             cpu_kernel(), identity=context["device"]["identity"], processes=self.trainer.processes()
         )
         try:
@@ -129,7 +134,14 @@ class Session:
             is_reached=None if target is None else progress.reached is not None,
             diverged_at_step=diverged_at,
             metrics=metrics(loop, weights, test_accuracy),
-            flags=[*flags_of_the_rung_before(self.job), *conditions.flags(), *self.metering.flags],
+            flags=each_code_once(
+                [
+                    *flags_of_the_rung_before(self.job),
+                    *loop.flags_before,
+                    *conditions.flags(),
+                    *self.metering.flags,
+                ]
+            ),
             energy_source=self.metering.source,
             energy_scope=self.metering.scope,
             context=context,
