@@ -107,7 +107,7 @@ def make_sweep(
 
 @dataclass(frozen=True)
 class Killing:
-    """What one kill did: who died, after how many seconds, and what was measured more than once for it."""
+    """What one kill did: who died, after how many seconds, and the batch sizes measured again for it."""
 
     victim: str
     after_s: float
@@ -144,7 +144,8 @@ def kill_and_run_again(sweep: Sweep, victim: str, unbroken: Sweep, lasts_s: floa
     said += sweep.run()
     assert sweep.table() == unbroken.table(), f"{victim} after {after_s:.2f} s\n{said[-3000:]}"
     again = [key for key, count in sweep.begun().items() if count > unbroken.begun()[key]]
-    assert len(again) <= 1, f"{victim} after {after_s:.2f} s: {again}"
+    # Of a job that fails Snakemake removes what it has made: all of a cell's round is then measured again.
+    assert len({cell for cell, _ in again}) <= 1, f"{victim} after {after_s:.2f} s: {again}"
     return Killing(victim, after_s, len(again))
 
 
