@@ -83,6 +83,7 @@ def ask_for_damaged() -> bool:
 def tell(damaged: list[tuple[Path, str]]) -> None:
     """Say which files are damaged."""
     for path, why in damaged[:MOST_TOLD]:
-        logger.warning(f"{path}: {why}. It is made again.")
+        remedy = "It is made again." if asked_for(path) else "It is removed until a job meets that hardware."
+        logger.warning(f"{path}: {why}. {remedy}")
     if len(damaged) > MOST_TOLD:
         logger.warning(f"… and {len(damaged) - MOST_TOLD} more files that are damaged.")

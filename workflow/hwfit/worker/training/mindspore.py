@@ -10,7 +10,7 @@ It writes some of them in another form than torch, and the same steps come of it
   operator by operator.
 
 On a CPU each call runs in the thread that makes it (`MS_DEV_HOST_BLOCKING_RUN`): else that thread spins
-while others compute, and on two cores a step of LeNet-5 takes 1.3 to 4 times as long, with `nn.SGD` 13 times.
+while others compute, and on two cores a step of LeNet-5 takes 1.2 to 5 times as long, with `nn.SGD` 13 times.
 
 Its bfloat16 has no matrix product on a CPU, and is not tried. Activation checkpointing is `Cell.recompute`.
 
