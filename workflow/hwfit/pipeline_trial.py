@@ -14,9 +14,8 @@ from typing import Any
 from hwfit.layout import model_directory, probe_file
 from hwfit.matrix import Plan
 from hwfit.pipeline import Link, blocks_of, judge
+from hwfit.process import python_path
 from hwfit.records import Cell, RecordError, read_json
-
-PACKAGE_DIRECTORY = Path(__file__).parents[1]
 
 
 class PipelineError(Exception):
@@ -101,7 +100,7 @@ def ask(python: str, *arguments: str, directory: Path) -> dict[str, Any]:
     output = directory / "output.json"
     done = subprocess.run(
         [python, "-m", "hwfit.worker", *arguments, "--output", str(output)],
-        env=os.environ | {"PYTHONPATH": str(PACKAGE_DIRECTORY)},
+        env=os.environ | {"PYTHONPATH": python_path()},
         capture_output=True,
         text=True,
     )

@@ -19,8 +19,16 @@ from pathlib import Path
 # The process number of the Snakemake that started a job, as the Snakefile sets it; of local jobs alone, since
 # a scheduler sees to its own.
 SNAKEMAKE = "HWFIT_SNAKEMAKE_PID"
+# Where the Python that runs Snakemake looks for packages beside its own, as `module load` or the user set it;
+# of `environments: host` alone, whose Python it is: into others it would let foreign packages.
+HOST_PATH = "HWFIT_HOST_PATH"
 PR_SET_PDEATHSIG = 1
 OTHERS_WRITE = 0o002
+
+
+def python_path() -> str:
+    """PYTHONPATH of what hwfit starts: hwfit itself, and what the host's own Python was given."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get(HOST_PATH))))
 
 
 def deny_others() -> None:

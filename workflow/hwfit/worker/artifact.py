@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from hwfit.process import die_with_parent
+from hwfit.process import die_with_parent, python_path
 from hwfit.records import SCHEMA_VERSION, read_json, write_record
 from hwfit.worker.errors import Incorrect, NotWritten, Unavailable, Unsupported, require_space
 
@@ -28,7 +28,7 @@ def make_artifact(asked: argparse.Namespace) -> int:
     if environment["status"] != "ok":
         write_failure(asked.output, "unavailable", environment["reason"])
         return 0
-    inside = {INSIDE: "1", "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
+    inside = {INSIDE: "1", "PYTHONPATH": python_path(), "PYTHONHASHSEED": "0"}
     card = asked.output / "card.json"
     card.unlink(missing_ok=True)
     command = [environment["python"], "-m", "hwfit.worker", *sys.argv[1:]]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.process import python_path
 from hwfit.records import read_json
 from hwfit.worker import peaks, sampling
 from hwfit.worker.child import environment_without_thread_counts, prepare_child
@@ -79,7 +80,7 @@ def ask_runtime(
     command = [environment["python"], "-m", "hwfit.worker", "peaks", "--runtime", runtime]
     command += ["--accelerator", probe["accelerator"], "--index", str(probe["index"]), *options]
     command += ["--identity", probe.get("identity") or ""]
-    paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    paths = {"PYTHONPATH": python_path()}
     cores, parent = probe.get("pinned_cores"), os.getpid()
     if cores:
         command += ["--threads", str(len(cores))]

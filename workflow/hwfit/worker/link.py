@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hwfit.process import python_path
 from hwfit.records import read_json
 from hwfit.worker import exchange
 from hwfit.worker.child import prepare_child
@@ -51,7 +52,7 @@ def time_messages(sender: Sequence[int] = (), receiver: Sequence[int] = ()) -> d
     process = subprocess.Popen(
         [sys.executable, "-m", "hwfit.worker", "echo", "--channel", *map(str, ends)],
         pass_fds=ends,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": python_path()},
         preexec_fn=lambda: prepare_child(parent, None, receiver),
     )
     os.close(to_other)

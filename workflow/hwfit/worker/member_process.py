@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hwfit.process import python_path
 from hwfit.records import read_json
 from hwfit.worker import exchange
 from hwfit.worker.child import environment_without_thread_counts, kernel_oom_kills, prepare_child
@@ -42,7 +43,7 @@ class MemberProcess:
         to_member, commands = os.pipe()
         answers, from_member = os.pipe()
         variables = environment_without_thread_counts() | probe["environment"]
-        variables |= {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
+        variables |= {"PYTHONPATH": python_path(), "PYTHONHASHSEED": "0"}
         if threads:
             variables["OMP_NUM_THREADS"] = str(threads)
         parent, limit_mb = os.getpid(), member["memory_limit_mb"]

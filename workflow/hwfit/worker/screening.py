@@ -25,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hwfit.process import python_path
 from hwfit.records import TRANSIENT_STATUSES, RecordError, read_json, write_record
 from hwfit.worker import recorded
 from hwfit.worker.attempts import Attempts
@@ -123,7 +124,7 @@ def forget_failures(job: Job) -> None:
 def run_forking(first: Job, jobs: Sequence[dict[str, Any]]) -> None:
     """Run the jobs in forks of one process of the runtime's Python, to its end, however that is."""
     environment = environment_without_thread_counts() | read_json(first.probe_file)["environment"]
-    environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
+    environment |= {"PYTHONPATH": python_path(), "PYTHONHASHSEED": "0"}
     if first.compute_threads:
         # Some libraries read it when they are loaded.
         environment["OMP_NUM_THREADS"] = str(first.compute_threads)

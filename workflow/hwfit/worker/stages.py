@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hwfit.process import python_path
 from hwfit.records import read_json
 from hwfit.worker import exchange, outputs
 from hwfit.worker.child import environment_without_thread_counts, prepare_child
@@ -151,7 +152,7 @@ def start_second(spec: Mapping[str, Any]) -> tuple[Channel, subprocess.Popen[byt
     answers, from_other = os.pipe()
     ends = (to_other, from_other, memory)
     variables = environment_without_thread_counts() | read_json(Path(spec["probe_file"]))["environment"]
-    variables["PYTHONPATH"] = str(Path(__file__).parents[2])
+    variables["PYTHONPATH"] = python_path()
     parent = os.getpid()
     process = subprocess.Popen(
         [

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hwfit.process import python_path
 from hwfit.records import read_json
 from hwfit.worker import recorded
 from hwfit.worker.child import (
@@ -53,7 +54,7 @@ class Worker:
         reader, writer = os.pipe()
         environment = environment_without_thread_counts()
         environment |= device_environment | {
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": python_path(),
             "PYTHONHASHSEED": "0",
         }
         if job.compute_threads:
