@@ -74,7 +74,9 @@ class SubmittedProject(Project):
     def start(self, *arguments: str, profile: str = "slurm") -> subprocess.Popen:
         built = os.environ.get("HWFIT_ENVIRONMENTS", str(ROOT / ".environments"))
         self.said = self.directory.with_name(f"{self.directory.name}.said.txt")
-        command = [sys.executable, "-m", "snakemake", *arguments, *IN_SMALL[profile]]
+        # Where the tests were started in the background, Ctrl-C is ignored by whatever they start.
+        command = ["env", "--default-signal=INT", sys.executable]
+        command += ["-m", "snakemake", *arguments, *IN_SMALL[profile]]
         command += ["--jobs", "8", "--max-threads", "2", "--latency-wait", "15"]
         with self.said.open("w") as said:
             return subprocess.Popen(
@@ -91,8 +93,8 @@ class SubmittedProject(Project):
         try:
             process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(timeout=60)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             raise AssertionError(f"no end after {seconds:g} s:\n{self.words()}") from None
         assert (process.returncode != 0) == fails, self.words()
         return self.said.read_text()

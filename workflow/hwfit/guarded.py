@@ -1,4 +1,5 @@
-"""Around a run of Snakemake: one at a time in a directory, and what an earlier one left is put right.
+"""Around a run of Snakemake: one at a time in a directory, signals are heard, and what an earlier one left is
+put right.
 
 What Snakemake does for all workflows is not touched: a dry run, a report, the jobs of a cluster and whatever
 else makes nothing, or is part of a run, goes through as it is.
@@ -17,6 +18,7 @@ from snakemake.persistence.file import FilePersistence
 
 from hwfit.damaged import asked_for, find_damaged, remove_unfinished
 from hwfit.directory_lock import FILE, Held, hold, locks_beside
+from hwfit.interrupts import hear_all, take_back_all
 from hwfit.process import deny_others_these
 
 MOST_TOLD = 10
@@ -43,6 +45,8 @@ def guard(workflow: Any) -> None:
             tell(find_damaged())
         if not workflow.is_main_process or is_dry or not workflow.execution_settings.lock:
             return execute(*arguments, **how)
+        hear_all()
+        take_back_all(how["executor_plugin"].executor)
         # Made before the workflow was read, which sets the umask.
         deny_others_these([SNAKEMAKES, *SNAKEMAKES.glob("log"), *(SNAKEMAKES / "log").glob("*")])
         try:
