@@ -305,3 +305,24 @@ def test_a_deep_nets_card_says_what_it_holds(checkpoints):
     assert card["activation_bytes_per_sample"] == 4 * values
     assert card["weight_bytes"] == 4 * 61_100_840
     assert "untrained" in card["provenance"]
+
+
+@pytest.mark.parametrize("name", ["minilm", "efficientnet-lite0"])
+def test_a_network_without_its_published_weights_is_the_same_network(python_of, name):
+    """Where a checkpoint was carried, the package with the weights need not be installed."""
+    code = f"""
+import json, torch
+from hwfit.worker import zoo
+
+published, network = zoo.torch_module("{name}").eval(), zoo.torch_network("{name}").eval()
+torch.manual_seed(0)
+tokens = (torch.randint(0, 30000, (2, 16)), torch.ones(2, 16, dtype=torch.long))
+inputs = tokens if "{name}" == "minilm" else (torch.rand(2, 3, 224, 224),)
+with torch.inference_mode():
+    before = network(*inputs)
+    network.load_state_dict(published.state_dict())
+    wanted = published(*inputs)
+    same, changed = torch.equal(network(*inputs), wanted), not torch.equal(before, wanted)
+print(json.dumps({{"same": same, "changed": changed}}))
+"""
+    assert run_python(python_of("torch-cpu"), code) == {"same": True, "changed": True}

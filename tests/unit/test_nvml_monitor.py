@@ -164,13 +164,13 @@ def test_without_nvml_there_is_a_reason(gpu, answers, said):
 
 
 def test_conditions_of_a_gpu_hold_the_hosts_and_the_gpus(gpu):
-    with Conditions(lambda: None, window_s=0, identity=f"cuda:{fake_nvml.UUID}") as conditions:
+    with Conditions(lambda: lambda: None, window_s=0, identity=f"cuda:{fake_nvml.UUID}") as conditions:
         gpu.says(processes=[OWN, 7], process_utilization=[f"{OWN}:50", "7:50"])
     assert "foreign_load" in {flag.code for flag in conditions.flags()}
     figures = conditions.figures()
     assert figures["gpu_after"]["sm_clock_mhz"] == 1980
     assert "steal" in figures
-    with Conditions(lambda: None, window_s=0, identity="cpu:here") as conditions:
+    with Conditions(lambda: lambda: None, window_s=0, identity="cpu:here") as conditions:
         pass
     assert not [name for name in conditions.figures() if name.startswith("gpu")]
 

@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from hwfit.worker import probe as probing
 from hwfit.worker.lock import locks_of
 from hwfit.worker.probe import PROBES, probe
 
@@ -26,6 +27,7 @@ def nvidia_smi(tmp_path, monkeypatch):
             program.write_text(f"#!/bin/sh\n/bin/cat {tmp_path}/said\nexit {status}\n")
             program.chmod(program.stat().st_mode | stat.S_IEXEC)
         monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(probing, "NVIDIA_FOLDERS", ())
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     return install
@@ -46,7 +48,9 @@ def test_a_gpu_is_named_by_its_uuid_and_its_worker_sees_it_alone(nvidia_smi):
     found = probe("cuda", 1)
     assert found["identity"] == "cuda:GPU-2222"
     assert found["environment"] == {"CUDA_VISIBLE_DEVICES": "GPU-2222"}
-    assert (found["name"], found["memory_mb"], found["driver"]) == ("NVIDIA H200", 143771.0, "570.86.15")
+    assert (found["name"], found["driver"]) == ("NVIDIA H200", "570.86.15")
+    # It says MiB.
+    assert found["memory_mb"] == pytest.approx(143771 * 2**20 / 1e6)
     assert "index 2" in probe("cuda", 2)["reason"]
 
 

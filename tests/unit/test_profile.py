@@ -11,7 +11,7 @@ import pytest
 from hwfit.records import TRUST_BREAKING_FLAGS, Flag, read_json, read_profile, write_json
 from hwfit.worker import conditions, runtimes, sampling
 from hwfit.worker import profile as worker
-from hwfit.worker.errors import Unsupported
+from hwfit.worker.errors import Unavailable, Unsupported
 from jobs import CLASSES, MEASUREMENT, LinearRuntime, LinearSession, make_job
 
 
@@ -301,7 +301,8 @@ def kernel_of(monkeypatch):
 
 
 def test_the_machine_that_changes_while_it_measures_is_told_by_a_kernel_that_is_not_the_models(kernel_of):
-    found = conditions.Conditions(kernel_of(*[2] * 10, 5), window_s=0)
+    kernel = kernel_of(*[2] * 10, 5)
+    found = conditions.Conditions(lambda: kernel, window_s=0)
     with found:
         pass
     (flag,) = [flag for flag in found.flags() if flag.code == "machine_changed"]
@@ -312,7 +313,8 @@ def test_the_machine_that_changes_while_it_measures_is_told_by_a_kernel_that_is_
 
 def test_a_neighbour_that_is_gone_again_is_no_changed_machine(kernel_of):
     """Windows of five runs: one that is slow as a whole, before, and one after."""
-    found = conditions.Conditions(kernel_of(*[6] * 5, *[2] * 10, *[6] * 5, 2), window_s=0)
+    kernel = kernel_of(*[6] * 5, *[2] * 10, *[6] * 5, 2)
+    found = conditions.Conditions(lambda: kernel, window_s=0)
     with found:
         pass
     assert "machine_changed" not in {flag.code for flag in found.flags()}
@@ -342,3 +344,19 @@ def test_another_constant_is_another_subject(tmp_path):
     assert with_card(job, inputs=[data]).fingerprints(1)["subject"] == without
     rates = [with_card(job, inputs=[data, data | {"value": n}]).fingerprints(1)["subject"] for n in (8, 16)]
     assert len({without, *rates}) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ModuleNotFoundError("No module named 'torchvision'", name="torchvision.ops"), "unavailable"),
+        (ModuleNotFoundError("No module named 'hwfit.nothing'", name="hwfit.nothing"), "crashed"),
+        (Unavailable("the file is not there"), "unavailable"),
+        (ImportError("cannot import name 'x'", name="torchvision"), "crashed"),
+    ],
+)
+def test_a_package_that_a_python_lacks_is_no_crash(error, status):
+    found, reason = worker.classify(error)
+    assert found == status
+    if getattr(error, "name", None) == "torchvision.ops":
+        assert "has no module torchvision: install its package" in reason

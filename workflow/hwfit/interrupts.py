@@ -60,8 +60,8 @@ def take_back_all(executor: type) -> None:
         if submitting is None:
             cancel(self)
             return
-        submitting.shutdown(wait=True, cancel_futures=True)
         try:
+            submitting.shutdown(wait=True, cancel_futures=True)
             cancel(self)
         finally:
             # All jobs of a run have its number for a name: also those whose own nobody has learned.

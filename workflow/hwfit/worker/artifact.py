@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hwfit.process import die_with_parent, python_path
 from hwfit.records import SCHEMA_VERSION, read_json, write_record
-from hwfit.worker.errors import Incorrect, NotWritten, Unavailable, Unsupported, require_space
+from hwfit.worker.errors import Incorrect, NotWritten, Unavailable, Unsupported, lacking, require_space
 
 INSIDE = "HWFIT_INSIDE_ENVIRONMENT"
 
@@ -88,7 +88,9 @@ def make_inside(asked: argparse.Namespace) -> int:
     except Exception as error:
         traceback.print_exc()
         require_space(error)
-        write_failure(asked.output, "crashed", f"{asked.command} failed: {type(error).__name__}: {error}")
+        missing = lacking(error)
+        said = missing or f"{asked.command} failed: {type(error).__name__}: {error}"
+        write_failure(asked.output, "unavailable" if missing else "crashed", said)
     return 0
 
 

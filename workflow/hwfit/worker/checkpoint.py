@@ -53,7 +53,7 @@ class Checkpoint:
 
     def module(self) -> Any:
         """A torch module with these weights, in evaluation mode."""
-        module = models.torch_module(self.card["source"], self.card["task"])
+        module = models.torch_network(self.card["source"], self.card["task"])
         models.load_arrays_into(module, self.arrays)
         return module.eval()
 

@@ -68,6 +68,7 @@ def is_out_of_memory(text: str) -> bool:
             "can't allocate memory",
             "cannot allocate memory",
             "resource_exhausted",
+            "status_alloc_failed",
             "memoryerror",
         )
     )

@@ -31,7 +31,8 @@ class Conditions:
 
     Parameters
     ----------
-    reference : a kernel of the runtime on the device, run to its end; independent of the model
+    make_reference : gives a kernel of the runtime on the device, run to its end; independent of the model.
+        Called before and after, so that what it holds of the device's memory is not there in between
     window_s : how long to run it at a time, before and after
     identity : the device's, as its probe gave it, those of a composite's members joined by " + "; an
         NVIDIA GPU is watched beside the host
@@ -40,13 +41,13 @@ class Conditions:
 
     def __init__(
         self,
-        reference: Callable[[], None],
+        make_reference: Callable[[], Callable[[], Any]],
         window_s: float = WINDOW_SECONDS,
         *,
         identity: str | None = None,
         processes: Sequence[int] = (),
     ) -> None:
-        self.reference = reference
+        self.make_reference = make_reference
         self.window_s = window_s
         self.load = LoadMonitor(processes)
         self.monitors: list[LoadMonitor | NvmlMonitor] = [self.load]
@@ -57,7 +58,7 @@ class Conditions:
 
     def __enter__(self) -> Conditions:
         self.sensors_before = read_sensors()
-        self.before_s = reference_seconds(self.reference, self.window_s)
+        self.before_s = reference_seconds(self.make_reference(), self.window_s)
         for monitor in self.monitors:
             monitor.__enter__()
         return self
@@ -65,7 +66,7 @@ class Conditions:
     def __exit__(self, *exception: object) -> None:
         for monitor in reversed(self.monitors):
             monitor.__exit__(*exception)
-        self.after_s = reference_seconds(self.reference, self.window_s)
+        self.after_s = reference_seconds(self.make_reference(), self.window_s)
         self.sensors_after = read_sensors()
 
     @property
@@ -116,7 +117,7 @@ def cpu_kernel() -> Callable[[], None]:
     return run
 
 
-def reference_seconds(kernel: Callable[[], None], window_s: float) -> float:
+def reference_seconds(kernel: Callable[[], Any], window_s: float) -> float:
     """The shortest time of a kernel, in seconds, once two short windows in a row agree on it.
 
     Of the shortest time, since that is what a slower clock or a lost core changes; of windows that
@@ -132,12 +133,12 @@ def reference_seconds(kernel: Callable[[], None], window_s: float) -> float:
     return last
 
 
-def quickest(kernel: Callable[[], None], window_s: float) -> float:
+def quickest(kernel: Callable[[], Any], window_s: float) -> float:
     """The shortest of the runs that fit into a window, at least five."""
     return min(run_for(kernel, window_s))
 
 
-def run_for(kernel: Callable[[], None], seconds: float) -> list[float]:
+def run_for(kernel: Callable[[], Any], seconds: float) -> list[float]:
     """The times of a kernel, run again and again for a while and at least five times, in seconds."""
     durations: list[float] = []
     end = time.perf_counter() + seconds

@@ -27,7 +27,9 @@ from hwfit.worker.errors import require_space
 LIST_PACKAGES = (
     "import importlib.metadata as m, json, platform;"
     "print(json.dumps([platform.python_version(),"
-    " {d.metadata['Name'].lower(): d.version for d in m.distributions()}]))"
+    # What is found first is what is imported.
+    " {d.metadata['Name'].lower(): d.version for d in reversed([*m.distributions()])"
+    " if d.metadata['Name']}]))"
 )
 
 

@@ -19,6 +19,17 @@ class Incorrect(Exception):
     """The outputs are not those of the model: the message says by how much."""
 
 
+def lacking(error: BaseException) -> str | None:
+    """What to say of an error that is a package missing in this Python; None of any other."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or name in ("", "hwfit"):
+        return None
+    return (
+        f"the Python of this environment has no module {name}: install its package, "
+        "as the environment's file in envs/ pins it (`environments: host` installs nothing)"
+    )
+
+
 # How systems and libraries say that a disk, or a quota of it, is full.
 DISK_FULL = ("no space left on device", "disk quota exceeded", "file too large")
 

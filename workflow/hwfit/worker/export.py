@@ -106,7 +106,7 @@ def export_torch(
     """Export by torch's exporter, or by the older one; returns which it was, and the largest error."""
     import torch
 
-    module = models.torch_module(card["source"], card["task"])
+    module = models.torch_network(card["source"], card["task"])
     models.load_torch_weights(module, checkpoint / "weights.safetensors")
     module.eval()
     names = [entry["name"] for entry in card["inputs"]]

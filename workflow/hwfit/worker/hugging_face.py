@@ -39,14 +39,20 @@ def language_model(source: Source) -> Any:
 
 
 def encoder(source: Source) -> Any:
-    """A text encoder with mean pooling and normalised embeddings, as sentence encoders are used."""
-    import torch
+    """A text encoder, see `text_encoder`."""
     from transformers import AutoModel
+
+    return text_encoder(load(AutoModel, source))
+
+
+def text_encoder(model: Any) -> Any:
+    """A model of transformers with mean pooling and normalised embeddings, as sentence encoders are used."""
+    import torch
 
     class TextEncoder(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = load(AutoModel, source)
+            self.encoder = model
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state

@@ -27,6 +27,13 @@ def torch_module(source: Source, task: str) -> Any:
     return called(source, torch.nn.Module, "a torch.nn.Module").eval()
 
 
+def torch_network(source: Source, task: str) -> Any:
+    """The source's torch module, for weights that are loaded next: none is read that a package brings."""
+    if "zoo" in source:
+        return zoo.torch_network(source["zoo"]).eval()
+    return torch_module(source, task)
+
+
 def load_arrays_into(module: Any, arrays: Mapping[str, Any]) -> None:
     """Load into a torch module what passes made of its arrays, fewer channels too.
 

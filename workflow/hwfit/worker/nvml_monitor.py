@@ -86,7 +86,7 @@ class NvmlMonitor:
             read["utilization"] = rates.gpu / 100
         mask = ask("clock_reasons", "nvmlDeviceGetCurrentClocksEventReasons")
         if mask is not None:
-            read["clock_reasons"] = [name for name, bit in REASONS.items() if mask & getattr(nvml, bit)]
+            read["clock_reasons"] = [name for name, bit in REASONS.items() if mask & getattr(nvml, bit, 0)]
         for what in ("thermal", "power"):
             policy = getattr(nvml, f"NVML_PERF_POLICY_{what.upper()}")
             violations = ask(f"{what}_violation_ns", "nvmlDeviceGetViolationStatus", policy)
@@ -102,7 +102,8 @@ class NvmlMonitor:
             return None
         try:
             value = getattr(nvml, function)(handle, *arguments)
-        except nvml.NVMLError as error:
+        except (nvml.NVMLError, AttributeError) as error:
+            # An older nvidia-ml-py lacks some of these functions.
             self.unread[name] = str(error)
             return None
         return value if unit is None else value * unit

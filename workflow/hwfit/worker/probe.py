@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 QUERY_SECONDS = 30
+# Where containers and virtual machines often have the driver's commands.
+NVIDIA_FOLDERS = ("/usr/local/nvidia/bin",)
 # The PCI vendor number, as the kernel writes it.
 INTEL = "0x8086"
 
@@ -93,10 +95,12 @@ def some_cores(cpu: Mapping[str, Any], cores: list[int]) -> dict[str, Any]:
 
 def probe_cuda(index: int) -> dict[str, Any]:
     """An NVIDIA GPU, by nvidia-smi, which comes with the driver."""
-    if shutil.which("nvidia-smi") is None:
-        raise Absent("no NVIDIA driver: nvidia-smi is not on the PATH")
+    command = shutil.which("nvidia-smi", path=os.pathsep.join((os.environ.get("PATH", ""), *NVIDIA_FOLDERS)))
+    if command is None:
+        where = " or ".join(NVIDIA_FOLDERS)
+        raise Absent(f"no NVIDIA driver: nvidia-smi is not on the PATH, nor in {where}")
     lines = ask(
-        "nvidia-smi",
+        command,
         "--query-gpu=index,uuid,name,memory.total,driver_version",
         "--format=csv,noheader,nounits",
     ).splitlines()
@@ -111,7 +115,8 @@ def probe_cuda(index: int) -> dict[str, Any]:
     return {
         "name": name,
         "identity": f"cuda:{uuid}",
-        "memory_mb": float(memory) if memory.replace(".", "").isdigit() else None,
+        # It counts in MiB.
+        "memory_mb": float(memory) * 1.048576 if memory.replace(".", "").isdigit() else None,
         "driver": driver,
         "environment": {"CUDA_VISIBLE_DEVICES": uuid},
     }

@@ -8,6 +8,7 @@ garbage is collected before, not during.
 
 from __future__ import annotations
 
+import functools
 import gc
 import io
 import json
@@ -35,12 +36,12 @@ from hwfit.worker import host, outputs, runtimes, sampling, scenarios
 from hwfit.worker.child import is_out_of_memory, now
 from hwfit.worker.conditions import Conditions, cpu_kernel
 from hwfit.worker.energy import EnergyPass
-from hwfit.worker.errors import Incorrect, Unsupported, require_space, writing
+from hwfit.worker.errors import Incorrect, Unavailable, Unsupported, lacking, require_space, writing
 from hwfit.worker.evaluation_set import EvaluationSet
 from hwfit.worker.generation.evaluation import LanguageEvaluation
 from hwfit.worker.generation.text import TextSet
 from hwfit.worker.job import Job, read_card, require_intact
-from hwfit.worker.memory import session_memory
+from hwfit.worker.memory import SessionMemory, session_memory
 from hwfit.worker.scenarios import Scenario, Series
 
 WARM_UP_SECONDS = 5.0
@@ -81,6 +82,9 @@ def profile(job: Job, events: TextIO, kind: type[Bench] | None = None) -> None:
                     reason = f"implied by oom at {batch_size}"
                     write(job, job.profile(larger, "skipped", reason, **more), events)
                 left = [size for size in left if size < batch_size]
+            elif "cuda error" in str(error).lower():
+                # Whatever else this process asks of the GPU fails with the same error: a new one goes on.
+                return
 
 
 class Bench:
@@ -115,10 +119,11 @@ class Bench:
         self.model_size_bytes = self.session.model_size_bytes()
         self.language = LanguageEvaluation(self.session, self.card, self.tolerance, alive)
         if job.accelerator == "cpu":
-            self.reference_kernel = cpu_kernel()
+            kernel = cpu_kernel()
+            self.make_reference: Callable[[], Callable[[], Any]] = lambda: kernel
         else:
-            self.reference_kernel = runtime.matmul_kernel(
-                job.accelerator, job.index, "float32", REFERENCE_SIZE, REFERENCE_SIZE
+            self.make_reference = functools.partial(
+                runtime.matmul_kernel, job.accelerator, job.index, "float32", REFERENCE_SIZE, REFERENCE_SIZE
             )
         self.import_s = imported - started
         # What the framework and the model hold stays: later collections need not look at it again.
@@ -173,10 +178,7 @@ class Bench:
         steady_after, is_steady = scenario.warm_up(WARM_UP_SECONDS, earlier)
         attempts = self.attempt_until_undisturbed(scenario)
         attempt = attempts[-1]
-        memory = session_memory(
-            session, job.accelerator, self.context["device"]["identity"], self.framework_bytes
-        )
-        series = attempt.series
+        series, memory = attempt.series, attempt.memory
         self.require_no_memory_of_inputs(batch_size, placed, series.call_s)
 
         figures, flags, details = scenario.figures(series)
@@ -265,17 +267,27 @@ class Bench:
             gc.disable()
             try:
                 with Conditions(
-                    self.reference_kernel, identity=identity, processes=self.session.processes()
+                    self.make_reference, identity=identity, processes=self.session.processes()
                 ) as conditions:
+                    if self.job.accelerator != "cpu":
+                        # What the reference took of the device is not the model's.
+                        self.session.reset_peak_memory()
                     series = scenario.sample(rule)
+                    memory = self.memory()
             finally:
                 gc.enable()
             for got, wanted in series.answers:
                 outputs.require_same(got, wanted)
-            attempts.append(Attempt(series, conditions))
+            attempts.append(Attempt(series, conditions, memory))
             if not any(flag.code in DISTURBANCE_FLAGS for flag in conditions.flags()):
                 break
         return attempts
+
+    def memory(self) -> SessionMemory:
+        """What the session took since its peaks were reset."""
+        return session_memory(
+            self.session, self.job.accelerator, self.context["device"]["identity"], self.framework_bytes
+        )
 
     def require_placement(self, output: Any) -> None:
         """Raises Incorrect where the outputs do not lie on the device that was asked for."""
@@ -372,10 +384,11 @@ class Bench:
 
 @dataclass
 class Attempt:
-    """What was timed, and the conditions it ran under."""
+    """What was timed, the conditions it ran under, and the memory it took."""
 
     series: Series
     conditions: Conditions
+    memory: SessionMemory
 
     def summary(self) -> dict[str, Any]:
         """What the record keeps of it; the samples are in the file beside."""
@@ -409,6 +422,10 @@ def classify(error: Exception) -> tuple[str, str]:
         return "unsupported", text
     if isinstance(error, Incorrect):
         return "incorrect", text
+    if isinstance(error, Unavailable):
+        return "unavailable", text
+    if missing := lacking(error):
+        return "unavailable", missing
     if isinstance(error, MemoryError) or is_out_of_memory(f"{type(error).__name__} {text}"):
         return "oom", first
     return "crashed", f"{type(error).__name__}: {first}"

@@ -1,4 +1,5 @@
-"""Energy of an NVIDIA GPU's board, by NVML through nvidia-ml-py. Never run on a GPU by hwfit; fakes only.
+"""Energy of an NVIDIA GPU's board, by NVML through nvidia-ml-py. On an H200 the counter was found and
+read; the energy of a run has been measured on fakes alone.
 
 The counter of the total energy (Volta and newer) where the GPU has it, else its power, sampled.
 

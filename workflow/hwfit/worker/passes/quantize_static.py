@@ -124,7 +124,7 @@ def torch(piece: Workpiece, dtype: str, samples: int) -> str:
 
     from hwfit.worker import models
 
-    module = models.torch_module(piece.source, piece.card["task"])
+    module = models.torch_network(piece.source, piece.card["task"])
     models.load_torch_weights(module, piece.weights)
     module.eval()
     names = [entry["name"] for entry in piece.card["inputs"]]

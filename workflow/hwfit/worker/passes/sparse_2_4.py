@@ -36,8 +36,17 @@ def torch(session: Any, dtype: str) -> None:
     session.input_dtype = getattr(framework, dtype)
     session.module = session.module.to(session.device, session.input_dtype)
     for layer in layers:
-        sparse = framework.sparse.to_sparse_semi_structured(layer.weight.detach())
+        try:
+            sparse = framework.sparse.to_sparse_semi_structured(layer.weight.detach())
+        except (RuntimeError, ValueError) as error:
+            raise Unsupported(
+                f"torch makes no 2:4 sparse weights here: {str(error).splitlines()[0]}"
+            ) from error
         layer.weight = framework.nn.Parameter(sparse, requires_grad=False)
+        # cuSPARSELt reads its inputs as if they lay close together (pytorch issue 109175).
+        layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
+    # It is where it should be, and sparse weights are moved by no means in some versions.
+    session.move = lambda module, device: module
 
 
 def convertible(module: Any) -> list[Any]:

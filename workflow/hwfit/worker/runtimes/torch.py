@@ -1,7 +1,8 @@
 """PyTorch, eager: on CPUs, NVIDIA, Apple and Intel GPUs, Ascend NPUs (torch_npu) and TPUs (torch_xla).
 
-Run on: CPU (torch 2.13.0). All others share all of it but the device's name, the package that brings it,
-and the wait at the end of `run`, which on an asynchronous device is part of the timed call.
+Run on: CPU (torch 2.13.0), NVIDIA H200 (torch 2.11.0: fp32, one call at a time). All others share all of it
+but the device's name, the package that brings it, and the wait at the end of `run`, which on an asynchronous
+device is part of the timed call.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class TorchSession(Session):
 
     def loaded(self, request: Request) -> Any:
         """The module with its weights, before passes act on it."""
-        module = models.torch_module(request.source, request.task)
+        module = models.torch_network(request.source, request.task)
         models.load_torch_weights(module, request.weights)
         return module.eval()
 
@@ -114,6 +115,8 @@ class TorchSession(Session):
 
     def reset_peak_memory(self) -> None:
         if self.device.type in COUNTS_MEMORY:
+            # What was freed since it was loaded is not the model's, to the driver neither.
+            backend(self.device).empty_cache()
             backend(self.device).reset_peak_memory_stats()
 
     def peak_memory_bytes(self) -> int | None:

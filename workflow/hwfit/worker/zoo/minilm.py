@@ -20,6 +20,14 @@ def torch_module() -> Any:
     return hugging_face.encoder({"huggingface": model_directory()})
 
 
+def torch_network() -> Any:
+    """The encoder."""
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 12}
+    return hugging_face.text_encoder(BertModel(BertConfig(vocab_size=30522, **sizes)))
+
+
 def evaluation_inputs(dataset: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None]:
     """Token numbers and their mask, int64 (n, 64): longer passages are cut."""
     tokenizer = hugging_face.tokenizer({"huggingface": model_directory()})
