@@ -343,3 +343,23 @@ print(json.dumps(told))
 def test_a_format_that_is_computed_in_another_one_has_no_kernel(python_of, runtime, number_format, expected):
     told = run_python(python_of(ENVIRONMENTS[runtime]), KERNELS, runtime, number_format)
     assert expected in told[number_format]
+
+
+def test_more_batch_sizes_than_dynamo_keeps_are_all_compiled(python_of):
+    code = """
+import json, torch
+from torch._dynamo.testing import CompileCounter
+from hwfit.worker.runtimes.torch import TorchSession
+
+counter = CompileCounter()
+session = object.__new__(TorchSession)
+session.module = torch.compile(torch.nn.Linear(4, 4).eval(), backend=counter, dynamic=False)
+sizes = range(1, 13)
+with torch.inference_mode():
+    for size in sizes:
+        session.forget_compiled()
+        session.module(torch.rand(size, 4))
+print(json.dumps({"asked": len(sizes), "compiled": counter.frame_count}))
+"""
+    found = run_python(python_of("torch-cpu"), code)
+    assert found["compiled"] == found["asked"]

@@ -1,4 +1,4 @@
-"""On an accelerator the memory of a row is the model's: hwfit's own kernels are not there while it is counted."""
+"""On an accelerator the memory of a row is the model's, and not that of hwfit's own kernels."""
 
 import gc
 import weakref

@@ -1,6 +1,6 @@
 """The second-level cache of an NVIDIA GPU, by the driver's own library: NVML does not tell it.
 
-Read from an H200: 60 MiB, as torch tells it too. CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE is 38 in the CUDA driver API (cuda.h).
+Read from an H200: 60 MiB. CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE is 38 in the CUDA driver API (cuda.h).
 """
 
 from __future__ import annotations

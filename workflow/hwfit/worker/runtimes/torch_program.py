@@ -49,6 +49,7 @@ class ProgramSession(TorchSession):
     def forget_compiled(self) -> None:
         from torch._dynamo.utils import counters
 
+        super().forget_compiled()
         # Those of other batch sizes, which are compiled on their own.
         counters.clear()
 
