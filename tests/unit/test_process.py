@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hwfit import process
-from hwfit.process import OTHERS_WRITE, SNAKEMAKE, deny_others, deny_others_these
+from hwfit.process import HOST_PATH, OTHERS_WRITE, SNAKEMAKE, deny_others, deny_others_these, python_path
 from hwfit.records import write_json
 
 PACKAGE = Path(process.__file__).parents[1]
@@ -92,3 +92,11 @@ def test_what_is_there_already_is_closed_and_links_are_left_alone(tmp_path):
     deny_others_these([open_file, link])
     assert stat.S_IMODE(open_file.stat().st_mode) == 0o664
     assert stat.S_IMODE(Path("/dev/null").stat().st_mode) & OTHERS_WRITE
+
+
+def test_a_hosts_own_packages_come_after_hwfit_and_nothing_else_does(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/others")
+    monkeypatch.delenv(HOST_PATH, raising=False)
+    assert python_path() == str(PACKAGE)
+    monkeypatch.setenv(HOST_PATH, "/modules/torch")
+    assert python_path().split(os.pathsep) == [str(PACKAGE), "/modules/torch"]

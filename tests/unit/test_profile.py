@@ -194,6 +194,18 @@ def test_out_of_memory_becomes_a_row_and_larger_batches_are_skipped(tmp_path, mo
     ]
 
 
+def test_after_a_cuda_error_the_process_leaves_the_other_batch_sizes_to_another(tmp_path, monkeypatch):
+    class Poisoned(LinearSession):
+        def run(self, placed):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(runtimes, "load", lambda name: LinearRuntime(Poisoned))
+    job = make_job(tmp_path, batch_sizes=[1, 8])
+    worker.profile(job, io.StringIO())
+    assert read_profile(job.path(1)).status == "crashed"
+    assert not job.path(8).exists()
+
+
 def test_what_a_runtime_cannot_do_is_unsupported_with_its_reason(tmp_path, monkeypatch):
     class Cannot(LinearSession):
         def __init__(self, weights):
